@@ -1,0 +1,13 @@
+"""What runs at once: the driver's only threads and locks, and how callers wait for one another."""
+
+from concurrent.futures import Future
+from threading import Condition, Lock
+
+from csi_driver.inflight.channel import Channel, ChannelClosed
+from csi_driver.inflight.flights import Flights
+from csi_driver.inflight.locks import KeyedLocks, Slots
+from csi_driver.inflight.threads import Pool, every, rpc_executor, spawn
+from csi_driver.inflight.waiting import Deadline, Dropped, Stop, Wait
+
+__all__ = ["Channel", "ChannelClosed", "Condition", "Deadline", "Dropped", "Flights", "Future", "KeyedLocks", "Lock",
+           "Pool", "Slots", "Stop", "Wait", "every", "rpc_executor", "spawn"]  # fmt: skip

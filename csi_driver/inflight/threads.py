@@ -1,0 +1,83 @@
+"""The driver's only threads: bounded pools, single threads, and work that repeats."""
+
+import contextvars
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from threading import Lock, Thread
+from typing import TypeVar
+
+from csi_driver.inflight.waiting import Stop
+
+V = TypeVar("V")
+
+
+class Pool:
+    """At most `size` daemon threads named after what they do, started when first needed.
+
+    A task sees the context variables of whoever submitted it. Unlike `concurrent.futures`, a task that hangs does not
+    keep the process from ending.
+    """
+
+    def __init__(self, name: str, size: int) -> None:
+        self._name = name
+        self._size = size
+        self._lock = Lock()
+        self._tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._threads = 0
+        self._unfinished = 0  # tasks that wait or run
+
+    def submit(self, work: Callable[[], V]) -> "Future[V]":
+        future: Future[V] = Future()
+        context = contextvars.copy_context()
+        self._tasks.put(lambda: settle(future, context, work))
+        with self._lock:
+            self._unfinished += 1
+            starts = self._threads < min(self._unfinished, self._size)
+            if starts:
+                self._threads += 1
+                number = self._threads
+        if starts:
+            Thread(target=self._work, name=f"{self._name}-{number}", daemon=True).start()
+        return future
+
+    def _work(self) -> None:
+        while True:
+            task = self._tasks.get()
+            task()
+            del task  # the outcome belongs to the future alone: an idle thread must not keep it alive
+            with self._lock:
+                self._unfinished -= 1
+
+
+def rpc_executor(workers: int) -> ThreadPoolExecutor:
+    """The threads that run the handlers of a gRPC server, which takes no other kind of pool."""
+    return ThreadPoolExecutor(workers, thread_name_prefix="rpc")
+
+
+def spawn(name: str, work: Callable[[], V]) -> "Future[V]":
+    """Run `work` in a daemon thread of its own; the future settles with its outcome."""
+    future: Future[V] = Future()
+    context = contextvars.copy_context()
+    Thread(target=lambda: settle(future, context, work), name=name, daemon=True).start()
+    return future
+
+
+def every(name: str, seconds: float, work: Callable[[], None], stop: Stop) -> "Future[None]":
+    """Run `work` again and again, `seconds` apart, until `stop` is set."""
+
+    def repeat() -> None:
+        while not stop.wait(seconds):
+            work()
+
+    return spawn(name, repeat)
+
+
+def settle(future: "Future[V]", context: contextvars.Context, work: Callable[[], V]) -> None:
+    """Run `work` and give its outcome, whatever it is, to the future."""
+    try:
+        value = context.run(work)
+    except BaseException as error:  # noqa: BLE001  the future hands it to whoever asks for the result
+        future.set_exception(error)
+    else:
+        future.set_result(value)

@@ -1,0 +1,124 @@
+"""Pools, locks, places and channels."""
+
+import contextvars
+import threading
+
+import pytest
+
+from csi_driver.errors import Busy, Stopping
+from csi_driver.inflight import Channel, ChannelClosed, KeyedLocks, Pool, Slots, Stop, every, spawn
+
+SOON = 30.0
+who: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody")
+
+
+def test_a_pool_runs_at_most_its_size_at_once() -> None:
+    pool, gate, most = Pool("test", 2), threading.Semaphore(0), []
+    running = threading.Semaphore(0)
+    count, lock = [0], threading.Lock()
+
+    def work() -> None:
+        with lock:
+            count[0] += 1
+            most.append(count[0])
+        running.release()
+        assert gate.acquire(timeout=SOON)
+        with lock:
+            count[0] -= 1
+
+    futures = [pool.submit(work) for _ in range(6)]
+    assert running.acquire(timeout=SOON)
+    assert running.acquire(timeout=SOON)
+    for _ in futures:
+        gate.release()
+    for future in futures:
+        future.result(SOON)
+    assert max(most) == 2
+
+
+def test_work_sees_the_context_of_whoever_handed_it_over() -> None:
+    token = who.set("a pod")
+    try:
+        assert Pool("test", 1).submit(who.get).result(SOON) == "a pod"
+        assert spawn("test", who.get).result(SOON) == "a pod"
+    finally:
+        who.reset(token)
+
+
+def test_a_task_that_fails_leaves_its_thread_for_the_next() -> None:
+    pool = Pool("test", 1)
+    with pytest.raises(ZeroDivisionError):
+        pool.submit(lambda: 1 // 0).result(SOON)
+    assert pool.submit(lambda: 1).result(SOON) == 1
+
+
+def test_repeated_work_ends_when_it_is_asked_to() -> None:
+    stop, done = Stop(), threading.Event()
+    repeating = every("test", 0.0, done.set, stop)
+    assert done.wait(SOON)
+    stop.set()
+    repeating.result(SOON)
+    with pytest.raises(Stopping):
+        stop.check()
+
+
+def test_the_second_caller_on_a_key_is_told_that_it_is_busy() -> None:
+    locks: KeyedLocks[str] = KeyedLocks()
+    with locks.hold("volume a"), pytest.raises(Busy, match="volume a"), locks.hold("volume a"):
+        pass
+    with locks.hold("volume a"), locks.hold("volume b"):
+        pass
+
+
+def test_a_patient_caller_gets_the_lock_when_it_is_free() -> None:
+    locks: KeyedLocks[str] = KeyedLocks()
+    held, leave = threading.Event(), threading.Event()
+
+    def first() -> None:
+        with locks.hold("volume a"):
+            held.set()
+            assert leave.wait(SOON)
+
+    def second() -> str:
+        with locks.hold("volume a", patience=SOON):
+            return "mine"
+
+    holder = spawn("first", first)
+    assert held.wait(SOON)
+    patient = spawn("second", second)
+    leave.set()
+    assert patient.result(SOON) == "mine"
+    holder.result(SOON)
+
+
+def test_who_finds_no_place_goes_away_at_once() -> None:
+    slots = Slots(1, full="every place is taken")
+    with slots.take(), pytest.raises(Busy, match="every place is taken"), slots.take():
+        pass
+    with slots.take():
+        pass
+
+
+def test_a_channel_hands_over_in_order_and_ends() -> None:
+    channel: Channel[int] = Channel(2)
+
+    def send() -> None:
+        for number in range(100):
+            channel.put(number)
+        channel.end()
+
+    sender = spawn("sender", send)
+    assert list(channel) == list(range(100))
+    sender.result(SOON)
+
+
+def test_a_sender_learns_that_the_receiver_has_gone() -> None:
+    channel: Channel[int] = Channel(1)
+    channel.put(1)
+    sender = spawn("sender", lambda: channel.put(2))
+    assert channel.abandon() in ([1], [1, 2])
+    with pytest.raises(ChannelClosed):
+        channel.put(3)
+    if sender.exception(SOON):
+        with pytest.raises(ChannelClosed):
+            sender.result(SOON)

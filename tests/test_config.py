@@ -1,0 +1,128 @@
+"""What the operator decided, read once and checked whole."""
+
+from pathlib import Path
+
+import pytest
+
+from csi_driver.config import DEFAULT_NAME, Config, load
+from csi_driver.errors import InvalidRequest
+
+# A complete configuration of the Go driver, as its documentation and its chart write it.
+GO_DRIVER = """
+service_name: model.csi.modelpack.org
+root_dir: /var/lib/model-csi
+csi_endpoint: unix:///csi/csi.sock
+external_csi_endpoint: tcp://0.0.0.0:5243
+external_csi_authorization: token
+dynamic_csi_endpoint: ""
+metrics_addr: tcp://$POD_IP:5244
+trace_endpoint: http://collector:4318/v1/traces
+pprof_addr: tcp://localhost:5245
+pull_config:
+  docker_config_dir: /root/.docker
+  proxy_url: http://proxy:3128
+  dragonfly_endpoint: unix:///var/run/dragonfly/dfdaemon.sock
+  concurrency: 5
+  pull_layer_timeout_in_seconds: 300
+features:
+  check_disk_quota: true
+  disk_usage_limit: 10TiB
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_without_a_file_every_setting_has_its_default() -> None:
+    config = load(None, {})
+    assert config.service_name == DEFAULT_NAME
+    assert config.root_dir == Path("/var/lib/model-csi")
+    assert config.pull_config.publish_hold_in_seconds == 110
+    assert config.node_id
+
+
+def test_a_configuration_of_the_go_driver_is_read_and_what_has_no_effect_is_named(tmp_path: Path) -> None:
+    config = load(written(tmp_path, GO_DRIVER), {"POD_IP": "10.0.0.7", "CSI_NODE_ID": "node-1"})
+    assert config.metrics_addr == "tcp://10.0.0.7:5244"
+    assert config.features.disk_usage_limit == 10 * 1024**4
+    assert config.pull_config.proxy_url == "http://proxy:3128"
+    assert "dynamic_csi_endpoint" not in config.ignored
+    assert set(config.ignored) == {
+        "external_csi_endpoint",
+        "external_csi_authorization",
+        "trace_endpoint",
+        "pprof_addr",
+        "pull_config.dragonfly_endpoint",
+        "pull_config.pull_layer_timeout_in_seconds",
+        "features.check_disk_quota",
+    }
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    path = written(tmp_path, "node_id: from-file\ncsi_endpoint: unix:///from-file.sock\n")
+    config = load(path, {"CSI_NODE_ID": "from-environment", "CSI_ENDPOINT": "unix:///run/csi.sock"})
+    assert (config.node_id, config.csi_endpoint) == ("from-environment", "unix:///run/csi.sock")
+
+
+def test_docker_config_names_the_directory_unless_the_file_does(tmp_path: Path) -> None:
+    environ = {"DOCKER_CONFIG": "/etc/docker"}
+    assert load(None, environ).pull_config.docker_config_dir == Path("/etc/docker")
+    path = written(tmp_path, "pull_config: {docker_config_dir: /root/.docker}")
+    assert load(path, environ).pull_config.docker_config_dir == Path("/root/.docker")
+
+
+def test_an_empty_file_or_section_means_the_defaults(tmp_path: Path) -> None:
+    expected = load(None, {"CSI_NODE_ID": "n"})
+    assert load(written(tmp_path, ""), {"CSI_NODE_ID": "n"}) == expected
+    assert load(written(tmp_path, "pull_config:\nfeatures: {}\n"), {"CSI_NODE_ID": "n"}) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("service_nam: x", "service_nam"),
+        ("pull_config: {conurrency: 3}", "pull_config.conurrency"),
+        ("pull_config: {concurrency: many}", "pull_config.concurrency"),
+        ("pull_config: {concurrency: 65}", "pull_config.concurrency"),
+        ("pull_config: {concurrency: true}", "pull_config.concurrency"),
+        ("pull_config: 7", "pull_config"),
+        ("pull_config: {plain_http_hosts: registry:5000}", "pull_config.plain_http_hosts"),
+        ("pull_config: {publish_hold_in_seconds: 0}", "pull_config.publish_hold_in_seconds"),
+        ("pull_config: {publish_hold_in_seconds: .nan}", "pull_config.publish_hold_in_seconds"),
+        ("root_dir: var/lib", "root_dir"),
+        ("noexec: 1", "noexec"),
+        ("log_format: xml", "log_format"),
+        ("features: {disk_usage_limit: plenty}", "features.disk_usage_limit"),
+        ("features: {disk_usage_limit: -1}", "features.disk_usage_limit"),
+        ("service_name: a name", "service_name"),
+        (f"service_name: {'a' * 64}", "service_name"),
+        ("node_id: " + "n" * 257, "node_id"),
+        ("[1, 2]", "mapping"),
+        ("a: b: c", "cannot be read"),
+    ],
+)
+def test_a_wrong_setting_is_refused_by_name(tmp_path: Path, text: str, named: str) -> None:
+    with pytest.raises(InvalidRequest, match=named):
+        load(written(tmp_path, text), {})
+
+
+def test_a_missing_file_is_refused_by_path(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="absent.yaml"):
+        load(tmp_path / "absent.yaml", {})
+
+
+def test_controller_mode_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="X_CSI_MODE"):
+        load(None, {"X_CSI_MODE": "controller"})
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("0", 0), ("1024", 1024), ("'500GB'", 500 * 10**9), ("10TiB", 10 * 2**40), ("1.5 GiB", 3 * 2**29), ("7 kb", 7000)],
+)
+def test_sizes_are_read_as_people_write_them(tmp_path: Path, text: str, size: int) -> None:
+    config: Config = load(written(tmp_path, f"features: {{disk_usage_limit: {text}}}"), {})
+    assert config.features.disk_usage_limit == size

@@ -1,0 +1,41 @@
+"""One layer of a model, and where its files go."""
+
+from dataclasses import dataclass
+
+from csi_driver.oci.descriptor import Descriptor
+from csi_driver.oci.media import Packing, Role
+
+DIRECTORY_MODE = 0o555
+"""Every directory of a volume: readable by any user of a pod, writable by nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer whose place is known.
+
+    `path` of a RAW layer is its file's clean path relative to the volume (`paths.clean`); of a tar layer it is what
+    the artifact says about the layer's place, or None: `layout.placement` knows what that means. `mode` holds the
+    permission bits that the file had when the model was packed, `mtime_ns` nanoseconds since the epoch; None where the
+    artifact says nothing.
+    """
+
+    descriptor: Descriptor
+    packing: Packing
+    role: Role
+    path: str | None
+    mode: int | None = None
+    mtime_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The layers that make up a volume, in the order of the manifest; `warnings` are sentences for the log."""
+
+    producer: str
+    layers: tuple[Layer, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def file_mode(mode: int | None) -> int:
+    """The mode of a file in a volume: readable by all, writable by none, executable as it was, no s-bits."""
+    return 0o444 | ((mode or 0) & 0o111)

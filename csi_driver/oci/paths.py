@@ -1,0 +1,59 @@
+"""Which names a file may have in a volume."""
+
+from csi_driver.errors import UnsupportedArtifact
+
+MAX_COMPONENT_BYTES = 255
+MAX_PATH_BYTES = 4095
+"""Linux: NAME_MAX, and PATH_MAX without the terminating NUL."""
+
+
+def clean(path: str) -> str:
+    """The shortest way to write the relative path `path` of a file; it never leads outside of where it starts.
+
+    Names are kept byte for byte: bytes that are not UTF-8 are surrogate escapes. UnsupportedArtifact for a path that is
+    empty, absolute, leads above its start at any point, names a directory or cannot exist on Linux.
+    """
+    if not path or path.startswith("/"):
+        raise _unsafe(path, "it must be a relative path")
+    components = path.split("/")
+    if components[-1] in {"", ".", ".."}:
+        raise _unsafe(path, "it names a directory, not a file")
+    kept: list[str] = []
+    for component in components:
+        if component == "..":
+            if not kept:
+                raise _unsafe(path, "it leads outside of the volume")
+            kept.pop()
+        elif component not in {"", "."}:
+            kept.append(component)
+    _check_bytes(path, kept)
+    return "/".join(kept)
+
+
+def parents(path: str) -> list[str]:
+    """The directories above a clean path, outermost first."""
+    components = path.split("/")[:-1]
+    return ["/".join(components[: count + 1]) for count in range(len(components))]
+
+
+def basename(path: str) -> str:
+    """The last component of a clean path."""
+    return path.rpartition("/")[2]
+
+
+def _check_bytes(path: str, components: list[str]) -> None:
+    try:
+        sizes = [len(component.encode("utf-8", "surrogateescape")) for component in components]
+    except UnicodeEncodeError:
+        raise _unsafe(path, "it cannot be written as bytes") from None
+    if "\0" in path:
+        raise _unsafe(path, "it contains a NUL")
+    if max(sizes) > MAX_COMPONENT_BYTES:
+        raise _unsafe(path, f"a component of it is longer than {MAX_COMPONENT_BYTES} bytes")
+    if sum(sizes) + len(sizes) - 1 > MAX_PATH_BYTES:
+        raise _unsafe(path, f"it is longer than {MAX_PATH_BYTES} bytes")
+
+
+def _unsafe(path: str, reason: str) -> UnsupportedArtifact:
+    shown = path if len(path) <= 300 else path[:300] + "…"
+    return UnsupportedArtifact(f"the artifact names a file {shown!r}, which cannot be in a volume: {reason}")

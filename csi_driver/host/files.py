@@ -1,0 +1,266 @@
+"""How files and directories appear, last and vanish: the only renames, syncs, locks and removals of the driver."""
+
+import errno
+import fcntl
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from csi_driver.errors import Conflict, NoSpace
+from csi_driver.host.directories import DIRECTORY, Directories, walk
+from csi_driver.host.kernel import Kernel
+
+_TEMPORARY = ".new-"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_CANNOT_COPY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
+_PIECE = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a filesystem holds: bytes and inodes; `available` is what a user without privileges may still take."""
+
+    total: int
+    free: int
+    available: int
+    inodes_total: int
+    inodes_free: int
+
+
+def usage(path: Path) -> Usage:
+    """The numbers of the filesystem that `path` lies on (statvfs(3))."""
+    numbers = os.statvfs(path)
+    unit = numbers.f_frsize
+    return Usage(
+        total=numbers.f_blocks * unit,
+        free=numbers.f_bfree * unit,
+        available=numbers.f_bavail * unit,
+        inodes_total=numbers.f_files,
+        inodes_free=numbers.f_ffree,
+    )
+
+
+@contextmanager
+def full_disk_named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn a full disk or quota into `NoSpace` with the path that could not be written; let other failures pass."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise NoSpace(f"cannot write {os.fspath(path)!r}: {error.strerror}") from error
+        raise
+
+
+def make_directory(path: Path, mode: int = 0o755) -> None:
+    """The directory exists, and its name outlives a power cut; its parent must exist already."""
+    try:
+        with full_disk_named(path):
+            path.mkdir(mode)
+    except FileExistsError:
+        return
+    sync_directory(path.parent)
+
+
+def make_directories(path: Path, *, below: Path) -> None:
+    """The directory and all its parents below an existing one exist, and their names outlive a power cut."""
+    here = below
+    for name in path.relative_to(below).parts:
+        here /= name
+        make_directory(here)
+
+
+def write_atomically(path: Path, data: bytes, *, durable_name: bool = True) -> None:
+    """Replace the file: a reader sees the old bytes or the new, never a mixture, also after a power cut.
+
+    The bytes are on the disk before they get their name. With `durable_name` the name is as well when this returns.
+    Without, a power cut may bring the old file (or none) back, which spares the second of two journal commits (about
+    1 ms on ext4); that is enough for what describes only the running node, such as which volumes are mounted: a power
+    cut ends the mounts too. Raises `NoSpace`.
+    """
+    temporary = path.parent / f"{_TEMPORARY}{secrets.token_hex(8)}"
+    with full_disk_named(path):
+        try:
+            _write_new(temporary, data)
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    if durable_name:
+        sync_directory(path.parent)
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_temporaries(directory: Path) -> int:
+    """Remove what `write_atomically` left in a directory when it was killed; returns how many files that were."""
+    left = [path for path in directory.iterdir() if path.name.startswith(_TEMPORARY)]
+    for path in left:
+        path.unlink(missing_ok=True)
+    return len(left)
+
+
+def publish(staged: Path, final: Path) -> None:
+    """Give what is complete and synced its final name, for good: renamed, and both parents are on the disk.
+
+    What the name names must have been synced before. An existing file is replaced; a directory that is not empty is
+    not: that raises `FileExistsError`.
+    """
+    with full_disk_named(final):
+        try:
+            _rename(staged, final)
+        except OSError as error:
+            if error.errno == errno.ENOTEMPTY:  # rename(2): this or EEXIST, as the filesystem likes
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(final)) from error
+            raise
+    sync_directory(final.parent)
+    if staged.parent != final.parent:
+        sync_directory(staged.parent)
+
+
+def move_aside(path: Path, target: Path) -> bool:
+    """Rename without making it last; whether there was something to rename.
+
+    For what may as well come back after a power cut: things on their way to be removed.
+    """
+    try:
+        _rename(path, target)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _rename(path: Path, target: Path) -> None:
+    """rename(2), also of a read-only directory by a user without privileges.
+
+    A directory that changes its parent must be writable itself, as its `..` changes; only root may ignore that.
+    """
+    try:
+        os.rename(path, target)
+    except PermissionError:
+        mode = stat.S_IMODE(path.lstat().st_mode)
+        if mode & stat.S_IWUSR or not path.is_dir():
+            raise
+        path.chmod(mode | stat.S_IWUSR)
+        os.rename(path, target)
+        target.chmod(mode)
+
+
+def sync_directory(path: Path) -> None:
+    """The names in a directory, and its mode and times, are on the disk (fsync(2) of the directory)."""
+    descriptor = os.open(path, DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_file(path: Path) -> None:
+    """A file's bytes, mode and times are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(root: Path) -> None:
+    """Every directory of a tree is on the disk: what it names, not the bytes of the files named."""
+    with Directories(root) as directories:
+        for listing in walk(directories):
+            os.fsync(listing.descriptor)
+
+
+def sync_filesystem(path: Path) -> None:
+    """All that was written to the filesystem `path` lies on is on the disk (syncfs(2)); other writers pay as well."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        Kernel().syncfs(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def copy_bytes(source: int, target: int) -> int:
+    """Append all that is left to read from one descriptor to another; returns how many bytes.
+
+    The kernel copies (sharing blocks where the filesystem can), or this process where the kernel refuses. Raises
+    `OSError`, and leaves the sync to the caller.
+    """
+    copied = 0
+    try:
+        while done := os.copy_file_range(source, target, 1 << 30):
+            copied += done
+    except OSError as error:
+        if copied or error.errno not in _CANNOT_COPY:
+            raise
+    while piece := os.read(source, _PIECE):
+        view = memoryview(piece)
+        while view:
+            view = view[os.write(target, view) :]
+        copied += len(piece)
+    return copied
+
+
+def remove_tree(path: Path) -> None:
+    """Nothing is left at `path`, be it a file, a link or a directory with all below it; missing is fine.
+
+    Links are removed, never followed. Directories that forbid writing are opened up first: only root may ignore that.
+    """
+    try:
+        directories = Directories(path)
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        path.unlink(missing_ok=True)
+        return
+    with directories:
+        for below in _emptied(directories):
+            parent, _, name = below.rpartition("/")
+            directories.forget(below)
+            os.rmdir(name, dir_fd=directories.open(parent))
+    path.rmdir()
+
+
+def _emptied(directories: Directories) -> list[str]:
+    """Unlink all that is no directory; the directories below the root, children before their parents."""
+    found = []
+    for listing in walk(directories):
+        if not os.fstat(listing.descriptor).st_mode & 0o200:
+            os.fchmod(listing.descriptor, 0o700)
+        for entry in listing.others:
+            os.unlink(entry.name, dir_fd=listing.descriptor)
+        if listing.path:
+            found.append(listing.path)
+    return found[::-1]
+
+
+@contextmanager
+def exclusive_lock(path: Path) -> Iterator[None]:
+    """Be the only process that holds this lock file; raises `Conflict` at once when another one does.
+
+    The kernel lets go of the lock when the process ends, however it ends (flock(2)); the file itself stays.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            raise Conflict(f"{path} is held by another process (pid {holder}); stop that one first") from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,212 @@
+"""Writing a tree of files below a root, so that nothing in it can ever lead outside."""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+
+from csi_driver.errors import UnsupportedArtifact
+from csi_driver.host.directories import Directories, walk
+from csi_driver.host.files import copy_bytes, full_disk_named
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_MAX_PATH = 4095  # bytes: PATH_MAX less the closing NUL; what is longer no program can open
+_MAX_DEPTH = 256  # directories above one another; bounds the work that a hostile archive can ask for
+_DIRECTORY_MODE = 0o555
+_PIECE = 1 << 20
+
+
+class TreeWriter:
+    """Writes files, links and directories below `root`, each at a place that nothing was written to before.
+
+    Paths are relative POSIX paths; missing parents are made. No path is ever followed through a link, and symbolic
+    links are written only if they cannot leave the root: a target is relative, its `..` components all come first, and
+    they climb no higher than the root. Directories of the tree are real ones, so such a target leads from the link's
+    directory to a real directory inside, and from there only down or through further links of the same kind: none of
+    them, dangling or not, resolves outside.
+
+    Raises `UnsupportedArtifact` for a path that is unclean, taken or too long and for a link that is refused, `NoSpace`
+    for a full disk, and `OSError` otherwise. For one thread at a time. The tree is private until `finish` has returned;
+    syncing it is the caller's business.
+    """
+
+    def __init__(self, root: Path, *, open_directories: int = 64) -> None:
+        self._directories = Directories(root, limit=open_directories)
+        self._mtimes: dict[str, int] = {}
+
+    def directory(self, path: str, *, mtime_ns: int | None = None) -> None:
+        """The directory exists; written twice, it is one, with the later time. `""` is the root itself."""
+        if path:
+            _split(path)
+        with _refusals(path):
+            self._directories.open(path, create=True)
+        if mtime_ns is not None:
+            self._mtimes[path] = mtime_ns
+
+    def file(self, path: str, mode: int = 0o444, *, flags: int = 0) -> int:
+        """A descriptor, open for writing, of a new empty file with exactly this mode; the caller closes it.
+
+        `flags` are added for open(2). Where the filesystem has no O_DIRECT this raises `OSError` EINVAL, and nothing is
+        left at `path`. The caller sets the file's mtime when all is written.
+        """
+        parent, name = _split(path)
+        with _refusals(path):
+            directory = self._directories.open(parent, create=True)
+            descriptor = _new_file(directory, name, flags)
+        os.fchmod(descriptor, mode)
+        return descriptor
+
+    def symlink(self, path: str, target: str, *, mtime_ns: int | None = None) -> None:
+        """A symbolic link that stays inside the root wherever it leads."""
+        parent, name = _split(path)
+        _check_target(path, target)
+        with _refusals(path):
+            directory = self._directories.open(parent, create=True)
+            os.symlink(target, name, dir_fd=directory)
+            if mtime_ns is not None:
+                os.utime(name, ns=(mtime_ns, mtime_ns), dir_fd=directory, follow_symlinks=False)
+
+    def hardlink(self, path: str, existing: str) -> None:
+        """Another name for a regular file that was written below this root before."""
+        source_parent, source_name = _split(existing)
+        try:
+            source = self._directories.open(source_parent)
+            regular = stat.S_ISREG(os.stat(source_name, dir_fd=source, follow_symlinks=False).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            regular = False
+        if not regular:
+            raise UnsupportedArtifact(f"hard link {path!r} to {existing!r}, which is no regular file written before it")
+        self.adopt(path, source_name, source_directory=source)
+
+    def adopt(self, path: str, name: str, *, source_directory: int) -> None:
+        """Another name for a file outside the tree: the one called `name` in an open directory.
+
+        The file keeps its mode and times, which all its names share. Raises `OSError` EMLINK where it has as many names
+        as the filesystem allows (65,000 on ext4), and EXDEV where it lies on another filesystem.
+        """
+        parent, new_name = _split(path)
+        with _refusals(path):
+            directory = self._directories.open(parent, create=True)
+            os.link(name, new_name, src_dir_fd=source_directory, dst_dir_fd=directory, follow_symlinks=False)
+
+    def copy(self, path: str, source: int, mode: int, mtime_ns: int) -> int:
+        """A file of its own with the bytes that `source` has left to read; on the disk on return. Returns its size."""
+        descriptor = self.file(path, mode)
+        try:
+            with _refusals(path):
+                size = copy_bytes(source, descriptor)
+                os.utime(descriptor, ns=(mtime_ns, mtime_ns))
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        return size
+
+    def holds(self, path: str, name: str, *, source_directory: int) -> bool:
+        """Whether what is at `path` equals a file or link outside the tree: the same bytes, or the same target."""
+        parent, own_name = _split(path)
+        return _same(self._directories.open(parent), own_name, source_directory, name)
+
+    def discard(self, path: str) -> None:
+        """Nothing but a directory can be at `path`: what an earlier writer left half done is gone."""
+        parent, name = _split(path)
+        try:
+            os.unlink(name, dir_fd=self._directories.open(parent))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+
+    def finish(self) -> None:
+        """The tree is read-only: every directory on the disk has mode 0555 and the last mtime it was given.
+
+        Directories that an earlier writer made below the same root are among them.
+        """
+        for listing in walk(self._directories):
+            os.fchmod(listing.descriptor, _DIRECTORY_MODE)
+            mtime_ns = self._mtimes.get(listing.path)
+            if mtime_ns is not None:
+                os.utime(listing.descriptor, ns=(mtime_ns, mtime_ns))
+
+    def close(self) -> None:
+        self._directories.close()
+
+    def __enter__(self) -> "TreeWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _new_file(directory: int, name: str, flags: int) -> int:
+    try:
+        return os.open(name, _NEW | flags, 0o600, dir_fd=directory)
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # open(2): the file may have been made before O_DIRECT is refused
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=directory)
+        raise
+
+
+def _same(directory: int, name: str, other_directory: int, other_name: str) -> bool:
+    own = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    other = os.stat(other_name, dir_fd=other_directory, follow_symlinks=False)
+    if os.path.samestat(own, other):
+        return True
+    if stat.S_ISLNK(own.st_mode) and stat.S_ISLNK(other.st_mode):
+        return os.readlink(name, dir_fd=directory) == os.readlink(other_name, dir_fd=other_directory)
+    if not stat.S_ISREG(own.st_mode) or not stat.S_ISREG(other.st_mode) or own.st_size != other.st_size:
+        return False
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    with (
+        open(os.open(name, flags, dir_fd=directory), "rb") as first,
+        open(os.open(other_name, flags, dir_fd=other_directory), "rb") as second,
+    ):
+        while piece := first.read(_PIECE):
+            if piece != second.read(_PIECE):
+                return False
+    return True
+
+
+def _split(path: str) -> tuple[str, str]:
+    """The parent and the name of a clean relative path."""
+    components = path.split("/")
+    if not path or "\0" in path or any(component in ("", ".", "..") for component in components):
+        raise UnsupportedArtifact(f"path {path!r} is not a clean relative path")
+    if len(os.fsencode(path)) > _MAX_PATH or len(components) > _MAX_DEPTH:
+        raise UnsupportedArtifact(
+            f"path {path[:64]!r}… is longer than {_MAX_PATH} bytes or deeper than {_MAX_DEPTH} directories"
+        )
+    parent, _, name = path.rpartition("/")
+    return parent, name
+
+
+def _check_target(path: str, target: str) -> None:
+    if not target or "\0" in target or target.startswith("/"):
+        raise UnsupportedArtifact(f"symbolic link {path!r} to {target!r}: only relative targets are allowed")
+    steps = [step for step in target.split("/") if step not in ("", ".")]
+    climbs = next((i for i, step in enumerate(steps) if step != ".."), len(steps))
+    if climbs > path.count("/"):
+        raise UnsupportedArtifact(f"symbolic link {path!r} to {target!r} leads outside the model")
+    if ".." in steps[climbs:]:
+        raise UnsupportedArtifact(
+            f"symbolic link {path!r} to {target!r}: '..' after a name could lead outside the model through another link"
+        )
+
+
+@contextmanager
+def _refusals(path: str) -> Iterator[None]:
+    """Say in terms of the artifact why the filesystem would not take `path`."""
+    with full_disk_named(path):
+        try:
+            yield
+        except FileExistsError as error:
+            raise UnsupportedArtifact(f"path {path!r} appears twice") from error
+        except OSError as error:
+            if error.errno in (errno.ENOTDIR, errno.ELOOP):
+                raise UnsupportedArtifact(f"path {path!r} lies below something that is no directory") from error
+            if error.errno == errno.ENAMETOOLONG:
+                raise UnsupportedArtifact(f"path {path!r} has a name too long for the filesystem") from error
+            raise

@@ -1,0 +1,1 @@
+"""The driver's gRPC services, and nothing but gRPC."""

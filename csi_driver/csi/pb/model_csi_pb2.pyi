@@ -1,0 +1,90 @@
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class PullRequest(_message.Message):
+    __slots__ = ("reference", "exclude_model_weights", "exclude_file_patterns", "pull_policy", "secrets")
+    class SecretsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDE_MODEL_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDE_FILE_PATTERNS_FIELD_NUMBER: _ClassVar[int]
+    PULL_POLICY_FIELD_NUMBER: _ClassVar[int]
+    SECRETS_FIELD_NUMBER: _ClassVar[int]
+    reference: str
+    exclude_model_weights: bool
+    exclude_file_patterns: _containers.RepeatedScalarFieldContainer[str]
+    pull_policy: str
+    secrets: _containers.ScalarMap[str, str]
+    def __init__(self, reference: _Optional[str] = ..., exclude_model_weights: _Optional[bool] = ..., exclude_file_patterns: _Optional[_Iterable[str]] = ..., pull_policy: _Optional[str] = ..., secrets: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class PullProgress(_message.Message):
+    __slots__ = ("underway", "model")
+    class Underway(_message.Message):
+        __slots__ = ("message", "fetched_bytes", "total_bytes", "bytes_per_second")
+        MESSAGE_FIELD_NUMBER: _ClassVar[int]
+        FETCHED_BYTES_FIELD_NUMBER: _ClassVar[int]
+        TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+        BYTES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+        message: str
+        fetched_bytes: int
+        total_bytes: int
+        bytes_per_second: float
+        def __init__(self, message: _Optional[str] = ..., fetched_bytes: _Optional[int] = ..., total_bytes: _Optional[int] = ..., bytes_per_second: _Optional[float] = ...) -> None: ...
+    UNDERWAY_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    underway: PullProgress.Underway
+    model: PulledModel
+    def __init__(self, underway: _Optional[_Union[PullProgress.Underway, _Mapping]] = ..., model: _Optional[_Union[PulledModel, _Mapping]] = ...) -> None: ...
+
+class PulledModel(_message.Message):
+    __slots__ = ("reference", "manifest_digest", "size_bytes", "files")
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    reference: str
+    manifest_digest: str
+    size_bytes: int
+    files: int
+    def __init__(self, reference: _Optional[str] = ..., manifest_digest: _Optional[str] = ..., size_bytes: _Optional[int] = ..., files: _Optional[int] = ...) -> None: ...
+
+class ListRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListResponse(_message.Message):
+    __slots__ = ("models",)
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    models: _containers.RepeatedCompositeFieldContainer[CachedModel]
+    def __init__(self, models: _Optional[_Iterable[_Union[CachedModel, _Mapping]]] = ...) -> None: ...
+
+class CachedModel(_message.Message):
+    __slots__ = ("reference", "manifest_digest", "selection", "size_bytes", "files", "volumes", "last_used")
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    SELECTION_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    VOLUMES_FIELD_NUMBER: _ClassVar[int]
+    LAST_USED_FIELD_NUMBER: _ClassVar[int]
+    reference: str
+    manifest_digest: str
+    selection: str
+    size_bytes: int
+    files: int
+    volumes: int
+    last_used: _timestamp_pb2.Timestamp
+    def __init__(self, reference: _Optional[str] = ..., manifest_digest: _Optional[str] = ..., selection: _Optional[str] = ..., size_bytes: _Optional[int] = ..., files: _Optional[int] = ..., volumes: _Optional[int] = ..., last_used: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...

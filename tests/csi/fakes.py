@@ -1,0 +1,101 @@
+"""Stand-ins for what lies beneath csi/: they do what a test tells them and remember what they were asked."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from csi_driver.errors import StillPulling
+from csi_driver.inflight import Condition, Dropped, Wait
+from csi_driver.puller.request import PullRequest
+from csi_driver.volumes.inventory import CachedModel
+from csi_driver.volumes.volume import PublishSpec, VolumeStats
+
+STATS = VolumeStats(bytes_used=988_097_824, inodes_used=11, abnormal=False, condition="mounted")
+PATIENCE = 30.0  # seconds after which a test that hangs fails instead
+
+
+def nothing(*_: object) -> None:
+    """What a call does unless a test says otherwise."""
+
+
+class Counter:
+    """A number that tests wait for instead of sleeping."""
+
+    def __init__(self) -> None:
+        self._condition = Condition()
+        self._count = 0
+
+    def add(self) -> None:
+        with self._condition:
+            self._count += 1
+            self._condition.notify_all()
+
+    def reaches(self, count: int) -> bool:
+        with self._condition:
+            return self._condition.wait_for(lambda: self._count >= count, timeout=PATIENCE)
+
+
+class FakePublisher:
+    def __init__(self) -> None:
+        self.on_publish: Callable[[PublishSpec, Wait], None] = nothing
+        self.on_unpublish: Callable[[str, Path], None] = nothing
+        self.stats_of: Callable[[str, Path | None], VolumeStats] = lambda volume_id, path: STATS
+        self.specs: list[PublishSpec] = []
+        self.waits: list[Wait] = []
+        self.entered = Counter()
+        self.dropped = Counter()
+
+    def publish(self, spec: PublishSpec, wait: Wait) -> None:
+        self.specs.append(spec)
+        self.waits.append(wait)
+        self.entered.add()
+        self.on_publish(spec, wait)
+
+    def unpublish(self, volume_id: str, target: Path) -> None:
+        self.on_unpublish(volume_id, target)
+
+    def stats(self, volume_id: str, path: Path | None) -> VolumeStats:
+        return self.stats_of(volume_id, path)
+
+    def wait_in_vain(self, spec: PublishSpec, wait: Wait) -> None:
+        """A publish whose pull does not end while anybody waits."""
+        try:
+            wait.until(lambda: False)
+        except TimeoutError:
+            raise StillPulling(f"pulling {spec.reference}: 47 %") from None
+        except Dropped:
+            self.dropped.add()
+            raise
+
+
+@dataclass(frozen=True)
+class FakeSnapshot:
+    manifest_digest: str = "sha256:" + "a" * 64
+    size: int = 1000
+    files: int = 3
+
+
+@dataclass
+class FakePuller:
+    """Raises the errors in `outcomes` one call after the other, and then gives the snapshot."""
+
+    outcomes: list[Exception] = field(default_factory=list)
+    requests: list[PullRequest] = field(default_factory=list)
+    known: list[str | None] = field(default_factory=list)
+
+    @contextmanager
+    def snapshot(self, request: PullRequest, wait: Wait, *, known: str | None = None) -> Iterator[FakeSnapshot]:
+        self.requests.append(request)
+        self.known.append(known)
+        if self.outcomes:
+            raise self.outcomes.pop(0)
+        yield FakeSnapshot()
+
+
+@dataclass
+class FakeInventory:
+    held: list[CachedModel] = field(default_factory=list)
+
+    def models(self) -> Sequence[CachedModel]:
+        return self.held

@@ -1,0 +1,162 @@
+"""How requests to one repository are authorised: which credential is in use, and the token it was exchanged for."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from csi_driver.errors import Unauthenticated
+from csi_driver.inflight import Lock
+from csi_driver.registry.challenge import Challenge, parse_challenges
+from csi_driver.registry.credential import Credential
+from csi_driver.registry.realm import check_realm
+from csi_driver.registry.tokens import Rejected, Token, TokenRequest, Tokens
+from csi_driver.registry.url import Url
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grant:
+    """What one request goes out with. `header` is the `Authorization`, None for a request that brings none.
+
+    `wanted` is the token that the header carries, if a token service gave it; `reused` if it did so earlier.
+    """
+
+    header: str | None = field(default=None, repr=False)
+    number: int = 0  # of the credential
+    wanted: TokenRequest | None = None
+    reused: bool = False
+    expires_at: float = math.inf
+
+
+class Access:
+    """The credentials for one repository, tried in turn, each only after the registry asked for one.
+
+    Threads that are refused at the same time share one new grant: getting one happens under the lock, so that a pull
+    over many connections asks the token service once.
+    """
+
+    def __init__(
+        self, *, registry: Url, repository: str, actions: str, credentials: Sequence[Credential], tokens: Tokens
+    ) -> None:
+        self._registry = registry
+        self._repository = repository
+        self._actions = actions
+        self._credentials: Sequence[Credential | None] = credentials or (None,)
+        self._tokens = tokens
+        self._lock = Lock()
+        self._challenges: tuple[Challenge, ...] = ()
+        self._grant = Grant()
+        self._proven: Grant | None = None
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether there is more to try than asking as nobody."""
+        return self._credentials[0] is not None
+
+    @property
+    def rounds(self) -> int:
+        """More tries than one request can need: as nobody, and each credential with an old and a new token."""
+        return 2 * len(self._credentials) + 2
+
+    def grant(self) -> Grant:
+        """What to send now; a token near its end is replaced first."""
+        with self._lock:
+            if self._tokens.expired(self._grant.expires_at):
+                self._grant = self._first_accepted(self._grant.number, fresh=True, refusal="")
+            return self._grant
+
+    def accepted(self, grant: Grant) -> None:
+        """The registry let the request in: a later refusal means that the token has expired, not that it is wrong."""
+        self._proven = grant
+
+    def refused(self, grant: Grant, header: str | None, reason: str) -> Grant:
+        """What to send after a 401 with this `WWW-Authenticate`; raises `Unauthenticated` if nothing is left."""
+        with self._lock:
+            if grant is not self._grant:
+                return self._grant
+            self._challenges = parse_challenges(header) or self._challenges
+            if grant.header is None:
+                self._grant = self._first_accepted(0, fresh=False, refusal=reason)
+            elif grant.wanted and (grant.reused or grant is self._proven):
+                self._grant = self._first_accepted(grant.number, fresh=True, refusal=reason)
+            else:
+                self._grant = self._first_accepted(grant.number + 1, fresh=False, refusal=reason)
+            return self._grant
+
+    def denied(self, grant: Grant) -> Grant | None:
+        """What to send after a 403: the next credential, if there is one that the token service accepts."""
+        with self._lock:
+            if grant is not self._grant:
+                return self._grant
+            try:
+                self._grant = self._first_accepted(grant.number + 1, fresh=False, refusal="")
+            except Unauthenticated:
+                return None
+            return self._grant
+
+    def _first_accepted(self, number: int, *, fresh: bool, refusal: str) -> Grant:
+        """A grant for the first credential from `number` on that one can be had for.
+
+        When there is none the next request starts from the beginning.
+        """
+        reason = refusal
+        for candidate in range(number, len(self._credentials)):
+            try:
+                return self._authorise(candidate, fresh=fresh and candidate == number)
+            except Rejected as error:
+                reason = str(error)
+        self._grant = Grant()
+        raise Unauthenticated(self._explanation(reason))
+
+    def _authorise(self, number: int, *, fresh: bool) -> Grant:
+        """Answer the challenge, Bearer before Basic; raises `Rejected`."""
+        credential = self._credentials[number]
+        if credential and credential.registry_token:
+            return Grant(f"Bearer {credential.registry_token}", number)
+        refusal = "it does not say how to authenticate"
+        for challenge in sorted(self._challenges, key=lambda one: one.scheme != "bearer"):
+            try:
+                if challenge.scheme == "bearer":
+                    return self._bearer(challenge, number, fresh=fresh)
+                if challenge.scheme == "basic" and credential and credential.basic:
+                    return Grant(credential.basic, number)
+                refusal = f"it wants {challenge.scheme[:20]!r} authentication"
+            except Rejected as error:
+                refusal = str(error)
+        raise Rejected(refusal)
+
+    def _bearer(self, challenge: Challenge, number: int, *, fresh: bool) -> Grant:
+        wanted = self._token_request(challenge, self._credentials[number])
+        token: Token | None = None if fresh else self._tokens.known(wanted)
+        reused = token is not None
+        if token is None:
+            token = self._tokens.fetch(wanted)
+        return Grant(f"Bearer {token.value}", number, wanted, reused, token.expires_at)
+
+    def _token_request(self, challenge: Challenge, credential: Credential | None) -> TokenRequest:
+        try:
+            realm = Url.parse(challenge.parameters.get("realm", ""))
+            check_realm(realm, self._registry)
+        except ValueError as error:
+            shown = challenge.parameters.get("realm", "").partition("?")[0][:100]
+            raise Rejected(f"it names {shown!r} as its token service, which is refused: {error}") from None
+        own = f"repository:{self._repository}:{self._actions}"
+        scope = challenge.parameters.get("scope", "")
+        offers_all = all(action in scope for action in self._actions.split(","))
+        return TokenRequest(
+            realm, challenge.parameters.get("service", ""), scope if scope and offers_all else own, credential
+        )
+
+    def _explanation(self, reason: str) -> str:
+        registry, told = self._registry.authority, f" ({reason})" if reason else ""
+        if not self.has_credentials:
+            return (
+                f"registry {registry} wants credentials for {self._repository}{told}: name a Secret with them in the "
+                "volume's nodePublishSecretRef, or add them to the node's docker config; some registries say this of "
+                "repositories that do not exist, too"
+            )
+        count = len(self._credentials)
+        which = "the credentials" if count == 1 else f"any of the {count} credentials"
+        return (
+            f"registry {registry} does not accept {which} found for {self._repository}{told}: check that they are "
+            "current, and that they may read this repository"
+        )

@@ -1,0 +1,106 @@
+"""Requests to one repository: authorised, redirected, and repeated while that may help."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from csi_driver import log
+from csi_driver.errors import Unauthenticated
+from csi_driver.registry.access import Access, Grant
+from csi_driver.registry.answers import details, refusal, warnings
+from csi_driver.registry.message import Answer, Request, Send
+from csi_driver.registry.redirect import follow
+from csi_driver.registry.retry import Retry
+from csi_driver.registry.url import Url
+
+T = TypeVar("T")
+
+
+class Session:
+    """What one caller may do with one repository. `base` is the registry's URL, `name` what messages call it."""
+
+    def __init__(self, *, send: Send, retry: Retry, access: Access, base: Url, repository: str) -> None:
+        self._send = send
+        self._access = access
+        self._base = base
+        self._repository = repository
+        self._challenges_nobody = False
+        self._warnings: set[str] = set()
+        self.retry = retry
+
+    @property
+    def name(self) -> str:
+        """Registry and repository, for messages."""
+        return f"{self._base.authority}/{self._repository}"
+
+    def url(self, path: str) -> Url:
+        """The URL of `path` within the repository (distribution-spec "Endpoints")."""
+        return self._base.join(f"/v2/{self._repository}/{path}")
+
+    def ask(self, request: Request, what: str, read: Callable[[Answer], T], *, also: tuple[int, ...] = ()) -> T:
+        """What `read` makes of an answer below 300 or in `also`; repeated when either meets a `Transient`.
+
+        `what` names for messages what is asked for. Raises `NotFound`, `Unauthenticated`, `AccessDenied`,
+        `Unavailable` or `UnsupportedArtifact` (a status that means none of these), or what `read` raises.
+        """
+        return self.retry.run(lambda: read(self.send(request, what, also=also)))
+
+    def send_signed(self, request: Request) -> Answer:
+        """One try at a URL that the registry redirected to before, whatever comes of it; no credentials go there."""
+        return follow(self._send, request)
+
+    def send(self, request: Request, what: str, *, also: tuple[int, ...] = ()) -> Answer:
+        """One try; raises as `ask` does, and `Transient` for what is worth another one."""
+        grant = self._access.grant()
+        returned = False
+        for _ in range(self._access.rounds + 1):
+            answer = self._exchange(request, grant)
+            if answer.status < 300 or answer.status in also:
+                return answer
+            if not returned and self._is_expired_signature(request, answer):
+                returned = True  # the registry gives a new one
+                continue
+            another = self._another_grant(grant, answer)
+            if another is None:
+                raise refusal(answer, what)
+            grant = another
+        raise Unauthenticated(f"registry {self._base.authority} keeps refusing what it has just accepted for {what}")
+
+    def _exchange(self, request: Request, grant: Grant) -> Answer:
+        """One try. Credentials go to the registry alone, also where it names another place for an upload."""
+        authorization = grant.header if self._is_own(request.url) else None
+        answer = follow(self._send, replace(request, authorization=authorization))
+        if answer.status != 401 or not self._is_own(answer.url):
+            self._access.accepted(grant)
+        for text in warnings(answer):
+            if text not in self._warnings:
+                self._warnings.add(text)
+                log.warning("the registry warns", registry=self._base.authority, warning=text)
+        return answer
+
+    def _another_grant(self, grant: Grant, answer: Answer) -> Grant | None:
+        """What to try next after this refusal of the registry; None if nothing. Raises `Unauthenticated`."""
+        if not self._is_own(answer.url):
+            return None
+        if answer.status == 401:
+            return self._access.refused(grant, answer.headers.get("www-authenticate"), details(answer))
+        if answer.status in (403, 404) and grant.header is None and self._access.has_credentials:
+            header = self._challenge()
+            return self._access.refused(grant, header, details(answer)) if header else None
+        return self._access.denied(grant) if answer.status == 403 else None
+
+    def _challenge(self) -> str | None:
+        """What the registry wants of those it hides things from: some answer 403 or 404 to requests of nobody."""
+        if not self._challenges_nobody:
+            answer = self._send(Request("GET", self._base.join("/v2/")))
+            if answer.status == 401:
+                return answer.headers.get("www-authenticate")
+            self._challenges_nobody = True
+        return None
+
+    def _is_own(self, url: Url) -> bool:
+        return url.origin == self._base.origin
+
+    def _is_expired_signature(self, request: Request, answer: Answer) -> bool:
+        """Whether storage that the registry redirected to refuses the URL that the registry signed."""
+        return self._is_own(request.url) and not self._is_own(answer.url) and answer.status in (400, 401, 403)

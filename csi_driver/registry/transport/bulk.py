@@ -1,0 +1,192 @@
+"""Bodies of blobs over http.client, read into the caller's memory and sent from its files."""
+
+import http.client
+import socket
+import ssl
+import time
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+
+from csi_driver.errors import Unavailable
+from csi_driver.inflight import Lock
+from csi_driver.registry.message import MAX_ERROR_BYTES, Answer, Payload, Request
+from csi_driver.registry.retry import Transient
+from csi_driver.registry.transport.failures import FAILURES, failure, root
+from csi_driver.registry.transport.proxies import Proxy
+from csi_driver.registry.url import Url
+
+_MOST_IDLE = 8  # kept-alive connections to one origin
+_LONGEST_IDLE = 50.0  # seconds; load balancers close idle connections after 60
+
+_GONE = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)  # how a connection that idled too long shows
+
+_Key = tuple[tuple[str, str, int], Proxy | None]
+
+
+@dataclass(slots=True)
+class _Connection:
+    """A connection and where it leads; `reused` once an answer was read from it."""
+
+    http: http.client.HTTPConnection
+    wire: socket.socket
+    key: _Key
+    reused: bool = False
+    idle_since: float = 0.0
+
+
+class Bulk:
+    """Connections that are kept alive between ranges of blobs. The timeouts are in seconds without any progress."""
+
+    def __init__(self, *, tls: ssl.SSLContext, user_agent: str, connect_timeout: float, stall_timeout: float) -> None:
+        self._tls = tls
+        self._user_agent = user_agent
+        self._connect_timeout = connect_timeout
+        self._stall_timeout = stall_timeout
+        self._lock = Lock()
+        self._idle: dict[_Key, list[_Connection]] = {}
+
+    def send(self, request: Request, proxy: Proxy | None) -> Answer:
+        """An answer with a stream if it is 200 or 206, else with the start of its body; raises what sockets raise."""
+        while True:
+            connection = self._take(request, proxy)
+            try:
+                stream = self._exchange(connection, request, proxy)
+                return _answer(stream, request)
+            except _GONE:
+                connection.http.close()
+                if not connection.reused:
+                    raise
+            except BaseException:
+                connection.http.close()
+                raise
+
+    def close(self) -> None:
+        with self._lock:
+            idle = [one for connections in self._idle.values() for one in connections]
+            self._idle.clear()
+        for connection in idle:
+            connection.http.close()
+
+    def give_back(self, connection: _Connection) -> None:
+        """Keep a connection whose answer was read to its end."""
+        connection.reused, connection.idle_since = True, time.monotonic()
+        with self._lock:
+            idle = self._idle.setdefault(connection.key, [])
+            idle.append(connection)
+            surplus = idle.pop(0) if len(idle) > _MOST_IDLE else None
+        if surplus:
+            surplus.http.close()
+
+    def _take(self, request: Request, proxy: Proxy | None) -> _Connection:
+        """A connection that is idle, or a new one: always that for an upload, which cannot be repeated unnoticed."""
+        key = (request.url.origin, proxy)
+        stale: list[_Connection] = []
+        found = None
+        with self._lock:
+            idle = self._idle.get(key, [])
+            while idle and found is None and request.body is None:
+                last = idle.pop()
+                if time.monotonic() - last.idle_since > _LONGEST_IDLE:
+                    stale.append(last)
+                else:
+                    found = last
+        for connection in stale:
+            connection.http.close()
+        return found or self._connect(request.url, proxy)
+
+    def _connect(self, url: Url, proxy: Proxy | None) -> _Connection:
+        """A connection with TCP_NODELAY, which http.client sets."""
+        to = proxy.url if proxy else url
+        connection: http.client.HTTPConnection
+        if url.scheme == "https":
+            connection = http.client.HTTPSConnection(to.host, to.port, timeout=self._connect_timeout, context=self._tls)
+            if proxy:
+                secret = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
+                connection.set_tunnel(url.host, url.port, headers=secret)
+        else:
+            connection = http.client.HTTPConnection(to.host, to.port, timeout=self._connect_timeout)
+        try:
+            connection.connect()
+        except BaseException:
+            connection.close()
+            raise
+        return _Connection(connection, connection.sock, (url.origin, proxy))
+
+    def _exchange(self, connection: _Connection, request: Request, proxy: Proxy | None) -> "BulkStream":
+        content = request.body.chunks() if isinstance(request.body, Payload) else request.body
+        target = str(request.url) if proxy and request.url.scheme == "http" else request.url.target
+        wire = connection.wire
+        wire.settimeout(self._stall_timeout)
+        with suppress(BrokenPipeError, ConnectionResetError) if content is not None else nullcontext():
+            # A server that refuses an upload may answer and close before it has read it all.
+            connection.http.request(request.method, target, content, self._headers(request, proxy))
+        wire.settimeout(max(self._stall_timeout, request.timeout))
+        response = connection.http.getresponse()
+        wire.settimeout(self._stall_timeout)
+        return BulkStream(self, connection, response, request.url)
+
+    def _headers(self, request: Request, proxy: Proxy | None) -> dict[str, str]:
+        headers = {"Host": request.url.authority, "User-Agent": self._user_agent, "Accept-Encoding": "identity"}
+        headers |= request.headers
+        if request.authorization is not None:
+            headers["Authorization"] = request.authorization
+        if isinstance(request.body, Payload):
+            headers["Content-Length"] = str(request.body.size)
+        if proxy and proxy.authorization and request.url.scheme == "http":
+            headers["Proxy-Authorization"] = proxy.authorization
+        return headers
+
+
+class BulkStream:
+    """The body of one answer, and the connection it comes from."""
+
+    def __init__(self, bulk: Bulk, connection: _Connection, response: http.client.HTTPResponse, url: Url) -> None:
+        self._bulk = bulk
+        self._connection = connection
+        self._url = url
+        self._received = 0
+        self._whole = response.isclosed()  # http.client closes an answer that can have no body
+        self.response = response
+        self.length = response.length
+
+    def readinto(self, view: memoryview, /) -> int:
+        """At least one byte, or 0 at the end; raises `Transient`."""
+        if self._whole:
+            return 0
+        try:
+            count = self.response.readinto(view)
+        except FAILURES as error:
+            raise failure(error, self._url, self._connection.key[1]) from root(error)
+        self._received += count
+        if count == 0 and self.length is not None:
+            raise Transient(f"{self._url.authority} ended an answer after {self._received} of {self.length} bytes")
+        self._whole = self._received == self.length or count == 0
+        return count
+
+    def abort(self) -> None:
+        """Shut the socket down beneath TLS, which is not made for two threads: the one that reads wakes up."""
+        with suppress(OSError):
+            socket.socket.shutdown(self._connection.wire, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        if self._whole and not self.response.will_close:
+            self._bulk.give_back(self._connection)
+        else:
+            self.response.close()
+            self._connection.http.close()
+
+
+def _answer(stream: BulkStream, request: Request) -> Answer:
+    response, names = stream.response, dict[str, str]()
+    for name, value in response.getheaders():
+        key = name.lower()
+        names[key] = f"{names[key]}, {value}" if key in names else value
+    if request.bulk and request.method == "GET" and response.status in (200, 206):
+        return Answer(request.url, response.status, names, stream=stream)
+    body = bytearray(MAX_ERROR_BYTES)
+    filled = 0
+    with suppress(Unavailable):  # half of an error's text is as good as all of it
+        while filled < len(body) and (count := stream.readinto(memoryview(body)[filled:])):
+            filled += count
+    stream.close()
+    return Answer(request.url, response.status, names, bytes(body[:filled]))

@@ -1,0 +1,86 @@
+"""Small exchanges over requests: manifests, tokens, and what announces and ends an upload."""
+
+import ssl
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+
+from csi_driver.registry.message import MAX_ERROR_BYTES, Answer, Payload, Request
+from csi_driver.registry.transport.proxies import Proxy
+
+_CHUNK = 1 << 16
+
+
+class Control:
+    """A requests session without what it would do on its own: cookies, .netrc, redirects, proxies, other CAs.
+
+    `tls` verifies every certificate; it is the same for blob bodies, so that a registry is trusted for all or nothing.
+    """
+
+    def __init__(self, *, tls: ssl.SSLContext, user_agent: str, connect_timeout: float, stall_timeout: float) -> None:
+        self._timeouts = (connect_timeout, stall_timeout)
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        self._session.headers.clear()
+        self._session.headers.update({"User-Agent": user_agent, "Accept-Encoding": "identity"})
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, _Adapter(tls))
+
+    def send(self, request: Request, proxy: Proxy | None) -> Answer:
+        """One exchange; raises what requests raises."""
+        headers = dict(request.headers)
+        if request.authorization is not None:
+            headers["Authorization"] = request.authorization
+        connect, stall = self._timeouts
+        with self._session.request(
+            request.method,
+            str(request.url),
+            headers=headers,
+            data=_small(request.body),
+            stream=True,
+            allow_redirects=False,
+            timeout=(connect, max(stall, request.timeout)),
+            proxies={"http": proxy.text, "https": proxy.text} if proxy else {},
+        ) as response:
+            most = request.most if response.status_code < 300 else MAX_ERROR_BYTES
+            names = {name.lower(): value for name, value in response.headers.items()}
+            return Answer(request.url, response.status_code, names, _read(response, most))
+
+    def close(self) -> None:
+        self._session.close()
+
+
+class _Adapter(HTTPAdapter):
+    """Verifies certificates by a given context instead of requests' own list of CAs."""
+
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        self._tls = tls
+        super().__init__(pool_connections=32, pool_maxsize=16)
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, ssl_context=self._tls, **options)
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        return super().proxy_manager_for(proxy, ssl_context=self._tls, **options)
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """Add no CAs to the context, which has verification switched on."""
+
+
+def _small(body: bytes | Payload | None) -> bytes | None:
+    if isinstance(body, Payload):
+        raise TypeError("a payload is sent in bulk")
+    return body
+
+
+def _read(response: requests.Response, most: int) -> bytes:
+    """The body, cut behind one byte more than `most`."""
+    body = bytearray()
+    for chunk in response.iter_content(_CHUNK):
+        body += chunk
+        if len(body) > most:
+            break
+    return bytes(body[: most + 1])

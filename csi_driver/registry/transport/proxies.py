@@ -1,0 +1,52 @@
+"""Which proxy a request goes through, by the configuration or else by the environment."""
+
+import base64
+from dataclasses import dataclass, field
+from typing import Self
+from urllib.parse import unquote, urlsplit
+from urllib.request import getproxies
+
+from requests.utils import select_proxy, should_bypass_proxies
+
+from csi_driver.errors import InvalidRequest
+from csi_driver.registry.url import Url
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """An HTTP proxy. `text` is its URL with user and password, `authorization` what they make of it."""
+
+    url: Url
+    text: str = field(repr=False)
+    authorization: str | None = field(repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises `InvalidRequest` for anything but an http URL; its text does not quote it."""
+        full = text if "://" in text else f"http://{text}"
+        try:
+            url, parts = Url.parse(full), urlsplit(full)
+        except ValueError as error:
+            raise InvalidRequest(f"the proxy's URL cannot be used: {error}") from None
+        if url.scheme != "http":
+            raise InvalidRequest(f"the proxy {url.authority} would have to be spoken to in TLS: use an http:// URL")
+        if parts.username is None:
+            return cls(url, full, None)
+        user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        return cls(url, full, "Basic " + base64.b64encode(user.encode()).decode())
+
+
+class Proxies:
+    """The proxy named by the configuration, or HTTPS_PROXY and HTTP_PROXY; NO_PROXY exempts hosts from either."""
+
+    def __init__(self, proxy_url: str = "") -> None:
+        self._configured = Proxy.parse(proxy_url) if proxy_url else None
+
+    def choose(self, url: Url) -> Proxy | None:
+        """None for a direct connection, which this machine itself always gets."""
+        if url.is_loopback or should_bypass_proxies(str(url), no_proxy=None):
+            return None
+        if self._configured:
+            return self._configured
+        text = select_proxy(str(url), getproxies())
+        return Proxy.parse(text) if text else None

@@ -1,0 +1,86 @@
+"""Clients whose pauses between tries take no time, and blobs to read with them."""
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from csi_driver.oci.descriptor import Descriptor
+from csi_driver.oci.digest import Digest
+from csi_driver.oci.reference import Reference
+from csi_driver.registry.blob import BlobSource
+from csi_driver.registry.client import Registry, Repository
+from csi_driver.registry.keychain import Keychain
+from csi_driver.registry.retry import Retry
+from csi_driver.registry.transport import Transport
+from tests.fixtures.registry import EmbeddedRegistry
+
+CONTENT = bytes(range(256)) * 4096  # 1 MiB
+
+
+@dataclass
+class Client:
+    """A client, and the seconds that it would have slept."""
+
+    sleeps: list[float] = field(default_factory=list)
+    transports: list[Transport] = field(default_factory=list)
+    patience: float = 60.0
+
+    def repository(
+        self,
+        reference: str,
+        keychain: Keychain | None = None,
+        *,
+        node_keychain: Keychain | None = None,
+        plain_http_hosts: Collection[str] = (),
+        loopback_plain_http: bool = True,
+        **options: Any,
+    ) -> Repository:
+        """A new client's view; `options` are those of `Transport`."""
+        self.transports.append(Transport(**{"stall_timeout": 10.0, **options}))
+        registry = Registry(
+            transport=self.transports[-1],
+            node_keychain=node_keychain or Keychain.anonymous(),
+            retry=Retry(patience=self.patience, sleep=self.sleeps.append, jitter=lambda: 1.0),
+            plain_http_hosts=plain_http_hosts,
+            loopback_plain_http=loopback_plain_http,
+        )
+        return registry.repository(Reference.parse(reference), keychain)
+
+
+@pytest.fixture
+def client() -> Iterator[Client]:
+    client = Client()
+    yield client
+    for transport in client.transports:
+        transport.close()
+
+
+@pytest.fixture
+def registry() -> Iterator[EmbeddedRegistry]:
+    """A registry that wants nothing of anybody."""
+    with EmbeddedRegistry() as registry:
+        yield registry
+
+
+def descriptor(digest: str, size: int, data: bytes | None = None) -> Descriptor:
+    """What a manifest says of a blob."""
+    return Descriptor("application/octet-stream", Digest.parse(digest), size, data=data)
+
+
+def read_all(source: BlobSource, start: int = 0, stop: int | None = None, *, step: int = 1 << 18) -> bytes:
+    """The bytes of a range."""
+    with source.open(start, stop) as body:
+        return b"".join(pieces(body.readinto, step))
+
+
+def pieces(readinto: Callable[[memoryview], int], step: int) -> Iterator[bytes]:
+    buffer = memoryview(bytearray(step))
+    while count := readinto(buffer):
+        yield bytes(buffer[:count])
+
+
+def user(name: str, password: str) -> Keychain:
+    """The keychain of a Secret with these."""
+    return Keychain.from_secrets({"username": name, "password": password})

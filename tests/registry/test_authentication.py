@@ -1,0 +1,254 @@
+"""Getting in: as nobody, by Basic and by Bearer, and what happens when the registry changes its mind."""
+
+import threading
+
+import pytest
+
+from csi_driver.errors import AccessDenied, NotFound, Unauthenticated, Unavailable
+from csi_driver.registry.keychain import Keychain
+from tests.fixtures.faults import Fault
+from tests.fixtures.registry import EmbeddedRegistry
+from tests.registry.conftest import CONTENT, Client, descriptor, read_all, user
+
+FILES = {"config.json": b"{}"}
+
+
+def keychain_of(registry: EmbeddedRegistry, entry: str) -> Keychain:
+    return Keychain.from_secrets({".dockerconfigjson": f'{{"auths": {{"{registry.host}": {entry}}}}}'})
+
+
+def test_basic_is_answered_after_the_registry_asked_for_it(client: Client) -> None:
+    with EmbeddedRegistry(auth="basic", users={"ann": "hunter2"}) as registry:
+        digest = registry.push_model("team/model", "v1", FILES)
+        repository = client.repository(registry.reference("team/model", "v1"), user("ann", "hunter2"))
+        assert str(repository.manifest("v1").digest) == digest
+        repository.manifest("v1")
+        sent = ["authorization" in seen.headers for seen in registry.requests]
+    assert sent == [False, True, True]
+
+
+def test_r4_a_bearer_token_is_fetched_once_and_used_for_blobs_too(client: Client) -> None:
+    with EmbeddedRegistry(auth="bearer", users={"ann": "hunter2"}) as registry:
+        digest = registry.push_model("team/model", "v1", FILES)
+        blob = registry.put_blob(CONTENT)
+        repository = client.repository(registry.reference("team/model", "v1"), user("ann", "hunter2"))
+        assert str(repository.manifest("v1").digest) == digest
+        assert read_all(repository.blob(descriptor(blob, len(CONTENT)))) == CONTENT
+        (token,) = registry.seen(server="tokens")
+    assert token.method == "GET"
+    assert token.query == {"service": "embedded-registry", "scope": "repository:team/model:pull"}
+
+
+def test_r4_odd_challenges_lead_to_a_token(client: Client) -> None:
+    with EmbeddedRegistry(auth="bearer", users={"ann": "hunter2"}) as registry:
+        registry.access.challenges = lambda repository, _: [
+            "Negotiate",
+            f'BEARER realm={registry.access.realm}, scope="repository:{repository}:pull,push" ,service=embedded',
+        ]
+        digest = registry.push_model("team/model", "v1", FILES)
+        repository = client.repository(registry.reference("team/model", "v1"), user("ann", "hunter2"))
+        assert str(repository.manifest("v1").digest) == digest
+
+
+@pytest.mark.parametrize("field", ["token", "access_token"])
+def test_r5_a_bare_challenge_and_a_bare_token_are_enough(client: Client, field: str) -> None:
+    with EmbeddedRegistry(auth="bearer", users={"ann": "hunter2"}, expires_in=None) as registry:
+        registry.access.challenges = lambda *_: [f'Bearer realm="{registry.access.realm}?account=x"']
+        registry.access.token_field = field
+        registry.push_model("team/model", "v1", FILES)
+        client.repository(registry.reference("team/model", "v1"), user("ann", "hunter2")).manifest("v1")
+        (token,) = registry.seen(server="tokens")
+    assert token.query == {"account": "x", "scope": "repository:team/model:pull"}
+
+
+def test_a_public_repository_gives_tokens_to_anybody(client: Client) -> None:
+    with EmbeddedRegistry(auth="bearer", grants={"": ["public/*"]}) as registry:
+        registry.push_model("public/model", "v1", FILES)
+        client.repository(registry.reference("public/model", "v1")).manifest("v1")
+        assert "authorization" not in registry.seen(server="tokens")[0].headers
+
+
+def test_an_identity_token_is_exchanged_by_post(client: Client) -> None:
+    with EmbeddedRegistry(auth="bearer", users={"ann": "x"}, identity_tokens={"hunter2": "ann"}) as registry:
+        registry.push_model("team/model", "v1", FILES)
+        keychain = keychain_of(registry, '{"identitytoken": "hunter2"}')
+        client.repository(registry.reference("team/model", "v1"), keychain).manifest("v1")
+        (token,) = registry.seen(server="tokens")
+    assert token.method == "POST"
+    assert "authorization" not in token.headers
+
+
+@pytest.mark.parametrize("status", [404, 405])
+def test_an_identity_token_goes_by_get_where_post_is_unknown(client: Client, status: int) -> None:
+    with EmbeddedRegistry(auth="bearer", users={"<token>": "hunter2"}) as registry:
+        registry.access.post_status = status
+        registry.push_model("team/model", "v1", FILES)
+        keychain = keychain_of(registry, '{"identitytoken": "hunter2"}')
+        client.repository(registry.reference("team/model", "v1"), keychain).manifest("v1")
+        assert [seen.method for seen in registry.seen(server="tokens")] == ["POST", "GET"]
+
+
+def test_a_registry_token_goes_out_as_it_is(client: Client) -> None:
+    with EmbeddedRegistry(auth="bearer", users={"ann": "x"}) as registry:
+        registry.push_model("team/model", "v1", FILES)
+        registry.access.allow_token("hunter2", "ann", "team/model")
+        keychain = keychain_of(registry, '{"registrytoken": "hunter2"}')
+        client.repository(registry.reference("team/model", "v1"), keychain).manifest("v1")
+        assert registry.count(server="tokens") == 0
+
+
+@pytest.mark.parametrize("auth", ["basic", "bearer"])
+def test_r18_the_next_credential_is_tried_when_one_is_wrong(client: Client, auth: str) -> None:
+    with EmbeddedRegistry(auth=auth, users={"ann": "right"}) as registry:  # type: ignore[arg-type]
+        registry.push_model("team/model", "v1", FILES)
+        keychain = user("ann", "wrong").then(user("ann", "right"))
+        client.repository(registry.reference("team/model", "v1"), keychain).manifest("v1")
+
+
+@pytest.mark.parametrize("refusal", [401, 403])
+def test_r18_the_next_credential_is_tried_when_one_may_not(client: Client, refusal: int) -> None:
+    with EmbeddedRegistry(
+        auth="bearer", users={"ann": "a", "bob": "b"}, grants={"ann": ["other/*"], "bob": ["team/*"]}
+    ) as registry:
+        registry.access.refusal = refusal
+        registry.push_model("team/model", "v1", FILES)
+        keychain = user("ann", "a").then(user("bob", "b"))
+        client.repository(registry.reference("team/model", "v1"), keychain).manifest("v1")
+
+
+def test_the_nodes_credentials_come_after_the_pods(client: Client) -> None:
+    with EmbeddedRegistry(auth="basic", users={"node": "n"}) as registry:
+        registry.push_model("team/model", "v1", FILES)
+        reference = registry.reference("team/model", "v1")
+        client.repository(reference, user("pod", "p"), node_keychain=user("node", "n")).manifest("v1")
+        assert registry.count() == 3
+
+
+def test_who_has_no_credentials_is_told_where_they_go(client: Client) -> None:
+    with EmbeddedRegistry(auth="bearer", users={"ann": "a"}) as registry:
+        with pytest.raises(Unauthenticated) as caught:
+            client.repository(registry.reference("team/model", "v1")).manifest("v1")
+        assert f"registry {registry.host} wants credentials for team/model" in str(caught.value)
+        assert "UNAUTHORIZED: authentication required" in str(caught.value)
+        assert "nodePublishSecretRef" in str(caught.value)
+
+
+@pytest.mark.parametrize("auth", ["basic", "bearer"])
+def test_a_wrong_password_is_told_without_it(client: Client, auth: str) -> None:
+    with EmbeddedRegistry(auth=auth, users={"ann": "right"}) as registry:  # type: ignore[arg-type]
+        echo = b'{"errors": [{"code": "DENIED", "message": "no user with hunter2"}]}'
+        registry.faults.add(Fault(status=401, body=echo), server="tokens")
+        with pytest.raises(Unauthenticated) as caught:
+            client.repository(registry.reference("team/model", "v1"), user("ann", "hunter2")).manifest("v1")
+    assert "does not accept the credentials found for team/model" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_known_user_without_rights_is_denied(client: Client) -> None:
+    with EmbeddedRegistry(auth="bearer", users={"ann": "a"}, grants={"ann": []}) as registry:
+        registry.access.refusal = 403
+        with pytest.raises(AccessDenied, match=r"403 \(DENIED: requested access to the resource is denied\)"):
+            client.repository(registry.reference("team/model", "v1"), user("ann", "a")).manifest("v1")
+
+
+def test_r6_a_token_that_expires_in_the_middle_is_replaced_once(client: Client) -> None:
+    with EmbeddedRegistry(auth="bearer", users={"ann": "a"}) as registry:
+        blob = registry.put_blob(CONTENT)
+        repository = client.repository(registry.reference("team/model", "v1"), user("ann", "a"))
+        source = repository.blob(descriptor(blob, len(CONTENT)))
+        registry.faults.add(Fault(drop_after=700_000, then=registry.access.revoke_tokens), path="*/blobs/*")
+        buffer = memoryview(bytearray(1 << 20))
+        with source.open() as body:
+            count = body.readinto(buffer)
+        assert read_all(source, count) == CONTENT[count:]
+        assert registry.count(server="tokens") == 2
+
+
+def test_r6_connections_that_are_refused_together_share_one_new_token(client: Client) -> None:
+    with EmbeddedRegistry(auth="bearer", users={"ann": "a"}) as registry:
+        blob = registry.put_blob(CONTENT)
+        repository = client.repository(registry.reference("team/model", "v1"), user("ann", "a"))
+        source = repository.blob(descriptor(blob, len(CONTENT)))
+        assert read_all(source, 0, 10) == CONTENT[:10]
+        registry.access.revoke_tokens()
+        threads = [threading.Thread(target=read_all, args=(source, 10 * part, 10 * part + 10)) for part in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert registry.count(server="tokens") == 2
+
+
+def test_r7_a_fresh_token_that_is_refused_ends_it(client: Client) -> None:
+    with EmbeddedRegistry(auth="bearer", users={"ann": "a"}) as registry:
+        blob = registry.put_blob(CONTENT)
+        repository = client.repository(registry.reference("team/model", "v1"), user("ann", "a"))
+        source = repository.blob(descriptor(blob, len(CONTENT)))
+        assert read_all(source) == CONTENT
+        registry.access.grants.clear()
+        registry.access.revoke_tokens()
+        registry.forget_requests()
+        with pytest.raises(Unauthenticated):
+            source.open()
+        assert registry.count(server="tokens") == 1
+        assert registry.count(path="*/blobs/*") == 2
+
+
+def test_after_a_refusal_the_next_request_starts_anew(client: Client) -> None:
+    with EmbeddedRegistry(auth="bearer", users={"ann": "a"}, grants={}) as registry:
+        registry.push_model("team/model", "v1", FILES)
+        repository = client.repository(registry.reference("team/model", "v1"), user("ann", "a"))
+        with pytest.raises(Unauthenticated):
+            repository.manifest("v1")
+        registry.access.grants["ann"] = ["*"]
+        repository.manifest("v1")
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_registry_that_hides_what_is_private_is_asked_for_its_challenge(client: Client, status: int) -> None:
+    with EmbeddedRegistry(auth="bearer", users={"ann": "a"}) as registry:
+        registry.access.hides = status
+        registry.push_model("team/model", "v1", FILES)
+        client.repository(registry.reference("team/model", "v1"), user("ann", "a")).manifest("v1")
+        assert registry.count("GET", "/v2/") == 1
+
+
+def test_a_registry_that_wants_nothing_gets_nothing(client: Client, registry: EmbeddedRegistry) -> None:
+    repository = client.repository(registry.reference("team/model", "v1"), user("ann", "hunter2"))
+    for _ in range(2):
+        with pytest.raises(NotFound):
+            repository.manifest("v1")
+    assert registry.count("GET", "/v2/") == 1
+    assert not any("authorization" in seen.headers for seen in registry.requests)
+
+
+def test_a_401_without_a_way_is_told(client: Client) -> None:
+    with EmbeddedRegistry(auth="bearer", users={"ann": "a"}) as registry:
+        registry.access.challenges = lambda *_: ["Negotiate abc=="]
+        with pytest.raises(Unauthenticated, match="it wants 'negotiate' authentication"):
+            client.repository(registry.reference("team/model", "v1"), user("ann", "a")).manifest("v1")
+
+
+def test_a_busy_token_service_is_asked_again(client: Client) -> None:
+    with EmbeddedRegistry(auth="bearer", users={"ann": "a"}) as registry:
+        registry.push_model("team/model", "v1", FILES)
+        registry.faults.add(Fault(status=503), server="tokens", times=2)
+        client.repository(registry.reference("team/model", "v1"), user("ann", "a")).manifest("v1")
+        assert client.sleeps == [0.5, 1.0]
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"token": 5}', b'{"token": "a\\r\\nb"}', b'{"token": ""}'])
+def test_a_token_service_without_tokens_is_unavailable(client: Client, body: bytes) -> None:
+    with EmbeddedRegistry(auth="bearer", users={"ann": "a"}) as registry:
+        registry.faults.add(Fault(status=200, body=body), server="tokens")
+        with pytest.raises(Unavailable, match=r"/token answered without a token"):
+            client.repository(registry.reference("team/model", "v1"), user("ann", "a")).manifest("v1")
+
+
+def test_r8_credentials_do_not_go_to_a_realm_that_is_not_to_be_trusted(client: Client) -> None:
+    with EmbeddedRegistry(auth="bearer", users={"ann": "a"}) as registry:
+        registry.access.challenges = lambda *_: ['Bearer realm="http://169.254.169.254/latest?x=hunter3"']
+        with pytest.raises(Unauthenticated) as caught:
+            client.repository(registry.reference("team/model", "v1"), user("ann", "a")).manifest("v1")
+    assert "http://169.254.169.254/latest' as its token service, which is refused" in str(caught.value)
+    assert "hunter3" not in str(caught.value)

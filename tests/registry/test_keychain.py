@@ -1,0 +1,197 @@
+"""Which credentials match a repository, the way kubelet and docker read them."""
+
+import base64
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from csi_driver.errors import InvalidRequest, Unavailable
+from csi_driver.registry.credential import Credential
+from csi_driver.registry.keychain import Keychain
+
+
+def auth(text: str) -> dict[str, str]:
+    return {"auth": base64.b64encode(text.encode()).decode()}
+
+
+def secret(auths: dict[str, Any]) -> Keychain:
+    return Keychain.from_secrets({".dockerconfigjson": json.dumps({"auths": auths})})
+
+
+@pytest.mark.parametrize(
+    ("key", "host", "repository", "matches"),
+    [
+        ("registry.example.com", "registry.example.com", "team/model", True),
+        ("Registry.Example.com", "registry.example.com", "team/model", True),
+        ("registry.example.com", "other.example.com", "team/model", False),
+        ("https://registry.example.com/v1/", "registry.example.com", "team/model", True),
+        ("https://registry.example.com/v2", "registry.example.com", "team/model", True),
+        ("http://registry.example.com", "registry.example.com", "team/model", True),
+        ("registry.example.com:5000", "registry.example.com:5000", "team/model", True),
+        ("registry.example.com:5000", "registry.example.com", "team/model", False),
+        ("registry.example.com", "registry.example.com:5000", "team/model", False),
+        ("*.example.com", "registry.example.com", "team/model", True),
+        ("*.example.com", "example.com", "team/model", False),
+        ("*.example.com", "a.b.example.com", "team/model", False),
+        ("*.example.com:5000", "a.example.com:5000", "team/model", True),
+        ("reg*.example.com", "registry.example.com", "team/model", True),
+        ("registry.example.com/team", "registry.example.com", "team/model", True),
+        ("registry.example.com/team", "registry.example.com", "teammate/model", True),  # as kubelet: a string prefix
+        ("registry.example.com/team/", "registry.example.com", "teammate/model", False),
+        ("registry.example.com/other", "registry.example.com", "team/model", False),
+        ("https://index.docker.io/v1/", "docker.io", "library/model", True),
+        ("docker.io", "docker.io", "library/model", True),
+        ("registry-1.docker.io", "docker.io", "library/model", True),
+        ("docker.io/team", "docker.io", "library/model", False),
+        ("[::1]:5000", "[::1]:5000", "team/model", True),
+        ("[::1]", "[::1]:5000", "team/model", False),
+    ],
+)
+def test_r18_keys_match_as_kubelet_matches_them(key: str, host: str, repository: str, matches: bool) -> None:
+    found = secret({key: auth("a:b")}).credentials(host, repository)
+    assert found == ((Credential("a", "b"),) if matches else ())
+
+
+def test_r18_all_that_match_are_tried_longer_paths_first() -> None:
+    keychain = secret(
+        {"r.io": auth("host:1"), "r.io/team": auth("path:2"), "*.io": auth("glob:3"), "x.io": auth("x:4")}
+    )
+    assert [one.username for one in keychain.credentials("r.io", "team/model")] == ["path", "host", "glob"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        (auth("user:pass:word"), Credential("user", "pass:word")),
+        (auth("user:password\0\0"), Credential("user", "password")),
+        ({"auth": auth("user:pw")["auth"].rstrip("=")}, Credential("user", "pw")),
+        ({**auth("user:new"), "username": "user", "password": "old"}, Credential("user", "new")),
+        ({"username": "user", "password": "pw"}, Credential("user", "pw")),
+        ({"username": "<token>", "password": "idt"}, Credential("<token>", "", identity_token="idt")),
+        (
+            {**auth("00000000-0000-0000-0000-000000000000:"), "identitytoken": "idt"},
+            Credential("00000000-0000-0000-0000-000000000000", "", identity_token="idt"),
+        ),
+        ({"registrytoken": "rt"}, Credential(registry_token="rt")),
+        ({"registrytoken": "r\r\nX: y"}, None),
+        ({"auth": "not base64!"}, None),
+        (auth("no colon"), None),
+        ({"auth": base64.b64encode(b"\xff\xfe:x").decode()}, None),
+        ({"auth": 5}, None),
+        ({}, None),
+        ("text", None),
+    ],
+)
+def test_r18_an_entry_becomes_one_credential_or_is_skipped(entry: Any, expected: Credential | None) -> None:
+    keychain = secret({"r.io": entry, "*.io": auth("good:one")})
+    good = Credential("good", "one")
+    assert keychain.credentials("r.io", "m") == ((expected, good) if expected else (good,))
+
+
+def test_r18_helpers_named_by_a_secret_are_nothing_to_us() -> None:
+    document = {"credsStore": "../../evil", "credHelpers": {"r.io": "evil"}, "auths": {"r.io": auth("a:b")}}
+    keychain = Keychain.from_secrets({".dockerconfigjson": json.dumps(document)})
+    assert keychain.credentials("r.io", "m") == (Credential("a", "b"),)
+
+
+def test_the_legacy_secret_is_a_bare_map() -> None:
+    keychain = Keychain.from_secrets({".dockercfg": json.dumps({"r.io": auth("a:b")})})
+    assert keychain.credentials("r.io", "m") == (Credential("a", "b"),)
+
+
+def test_user_and_password_are_for_whatever_is_referenced() -> None:
+    keychain = Keychain.from_secrets({"username": "a", "password": "b"})
+    assert keychain.credentials("anywhere.io:1", "m") == (Credential("a", "b"),)
+
+
+def test_no_secrets_are_anonymous() -> None:
+    assert Keychain.from_secrets({}).credentials("r.io", "m") == ()
+
+
+@pytest.mark.parametrize(
+    "secrets",
+    [
+        {".dockerconfigjson": "hunter2 {"},
+        {".dockerconfigjson": '["hunter2"]'},
+        {".dockercfg": "[" * 100_000},
+        {"username": "hunter2"},
+        {"password": "hunter2"},
+        {"username": "hunter2", "password": ""},
+        {"token": "hunter2"},
+    ],
+)
+def test_a_secret_of_no_use_is_refused_without_being_quoted(secrets: dict[str, str]) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        Keychain.from_secrets(secrets)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_nothing_shows_in_a_repr() -> None:
+    credential = Credential("hunter1", "hunter2", "hunter3", "hunter4")
+    keychain = Keychain.from_secrets({"username": "hunter1", "password": "hunter2"})
+    assert "hunter" not in f"{credential!r} {keychain!r} {keychain.credentials('r.io', 'm')!r}"
+
+
+def test_one_keychain_goes_before_the_other_and_nothing_is_tried_twice() -> None:
+    first, second = secret({"r.io": auth("a:1")}), secret({"r.io": auth("b:2"), "*.io": auth("a:1")})
+    assert [one.username for one in first.then(second).credentials("r.io", "m")] == ["a", "b"]
+
+
+def test_a_fingerprint_tells_credentials_apart_and_nothing_about_them() -> None:
+    def fingerprint(password: str, key: bytes = b"key") -> str:
+        return secret({"r.io": auth(f"a:{password}")}).fingerprint("r.io", "m", key)
+
+    assert fingerprint("1") == fingerprint("1")
+    assert len({fingerprint("1"), fingerprint("2"), fingerprint("1", b"other key")}) == 3
+    assert fingerprint("1") != Keychain.anonymous().fingerprint("r.io", "m", b"key")
+
+
+def test_the_node_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    keychain = Keychain.from_docker_config(path)
+    assert keychain.credentials("r.io", "m") == ()
+    path.write_text(json.dumps({"auths": {"r.io": auth("a:1")}}))
+    assert keychain.credentials("r.io", "m") == (Credential("a", "1"),)
+    replacement = tmp_path / "new"
+    replacement.write_text(json.dumps({"auths": {"r.io": auth("b:2")}}))
+    os.replace(replacement, path)  # noqa: TID251  as an editor does it
+    assert keychain.credentials("r.io", "m") == (Credential("b", "2"),)
+    path.unlink()
+    assert keychain.credentials("r.io", "m") == ()
+
+
+def test_the_directory_of_the_node_file_will_do(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {"r.io": auth("a:1")}}))
+    assert Keychain.from_docker_config(tmp_path).credentials("r.io", "m") == (Credential("a", "1"),)
+
+
+@pytest.mark.parametrize("text", ['{"auths": null}', "{}", '{"auths": []}'])
+def test_a_node_file_without_entries_is_anonymous(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    assert Keychain.from_docker_config(tmp_path).credentials("r.io", "m") == ()
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "\xff"])
+def test_a_damaged_node_file_is_named_and_recovers(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "config.json"
+    path.write_bytes(text.encode("latin-1"))
+    keychain = Keychain.from_docker_config(path)
+    for _ in range(2):
+        with pytest.raises(Unavailable, match=r"config\.json is not valid JSON"):
+            keychain.credentials("r.io", "m")
+    path.write_text("{}")
+    assert keychain.credentials("r.io", "m") == ()
+
+
+def test_only_the_node_file_can_switch_tls_off(tmp_path: Path) -> None:
+    auths = {"r.io:5000": {"serverscheme": "http"}, "s.io": {**auth("a:b"), "serverscheme": "https"}}
+    (tmp_path / "config.json").write_text(json.dumps({"auths": auths}))
+    keychain = Keychain.from_docker_config(tmp_path)
+    assert keychain.plain_http("r.io:5000")
+    assert not keychain.plain_http("r.io")
+    assert not keychain.plain_http("s.io")
+    assert keychain.credentials("r.io:5000", "m") == ()
+    assert not secret(auths).plain_http("r.io:5000")

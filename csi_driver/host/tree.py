@@ -206,7 +206,7 @@ def _refusals(path: str) -> Iterator[None]:
             raise UnsupportedArtifact(f"path {path!r} appears twice") from error
         except OSError as error:
             if error.errno in (errno.ENOTDIR, errno.ELOOP):
-                raise UnsupportedArtifact(f"path {path!r} lies below something that is no directory") from error
+                raise UnsupportedArtifact(f"path {path!r} is, or lies below, something that is no directory") from error
             if error.errno == errno.ENAMETOOLONG:
                 raise UnsupportedArtifact(f"path {path!r} has a name too long for the filesystem") from error
             raise

@@ -1,0 +1,1 @@
+"""From a source of ranges to verified files."""

@@ -1,0 +1,120 @@
+"""How far a transfer has come, how fast it goes and how long it will take."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from csi_driver.inflight import Lock
+
+_WINDOW_SECONDS = 10.0
+_SAMPLE_SECONDS = 0.25
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+class Progress:
+    """Counts the bytes of one transfer; any thread may count and any may look. Rates are over the last ten seconds."""
+
+    def __init__(self, total: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.total = total
+        self._clock = clock
+        self._lock = Lock()
+        self._found = 0
+        self._advanced = 0
+        self._samples: deque[tuple[float, int]] = deque([(clock(), 0)])
+
+    @property
+    def fetched(self) -> int:
+        """Bytes that are here."""
+        with self._lock:
+            return self._found + self._advanced
+
+    def advance(self, count: int) -> None:
+        """`count` more bytes have arrived."""
+        with self._lock:
+            self._advanced += count
+            self._sample()
+
+    def found(self, count: int) -> None:
+        """`count` bytes were here already; negative when they turned out to be of no use. Never part of the rate."""
+        with self._lock:
+            self._found += count
+
+    def rate(self) -> float:
+        """Bytes per second, of late; 0.0 while nothing has arrived."""
+        with self._lock:
+            self._sample()
+            begin, before = self._samples[0]
+            seconds = self._clock() - begin
+            return max(0.0, (self._advanced - before) / seconds) if seconds > 0 else 0.0
+
+    def remaining_seconds(self) -> float | None:
+        """How long the rest takes if the rate holds; None while nobody can tell."""
+        return _remaining(self.total - self.fetched, self.rate())
+
+    @staticmethod
+    def sum(parts: "Iterable[Progress]") -> "Totals":
+        """All the parts as one, as they are now."""
+        snapshot = [(part.fetched, part.total, part.rate()) for part in parts]
+        return Totals(
+            fetched=sum(fetched for fetched, _, _ in snapshot),
+            total=sum(total for _, total, _ in snapshot),
+            bytes_per_second=sum(rate for _, _, rate in snapshot),
+        )
+
+    def _sample(self) -> None:
+        now = self._clock()
+        if now - self._samples[-1][0] >= _SAMPLE_SECONDS:
+            self._samples.append((now, self._advanced))
+        while len(self._samples) > 1 and now - self._samples[0][0] > _WINDOW_SECONDS:
+            self._samples.popleft()
+
+
+class Totals:
+    """The state of several transfers taken together at one moment."""
+
+    def __init__(self, *, fetched: int, total: int, bytes_per_second: float) -> None:
+        self.fetched = fetched
+        self.total = total
+        self._rate = bytes_per_second
+
+    def rate(self) -> float:
+        """Bytes per second of all parts together."""
+        return self._rate
+
+    def remaining_seconds(self) -> float | None:
+        """How long the rest takes if the rate holds; None while nobody can tell."""
+        return _remaining(self.total - self.fetched, self._rate)
+
+
+def describe(progress: Progress | Totals) -> str:
+    """For people: `47 % (12.3 of 26.1 GiB, 412 MiB/s, 34 s left)`."""
+    fetched, total, rate = progress.fetched, progress.total, progress.rate()
+    percent = min(100, fetched * 100 // total) if total else 0
+    unit = _unit(total)
+    parts = [f"{fetched / 1024**unit:.{min(unit, 1)}f} of {total / 1024**unit:.{min(unit, 1)}f} {_UNITS[unit]}"]
+    if rate > 0:
+        scale = _unit(int(rate))
+        parts.append(f"{rate / 1024**scale:.0f} {_UNITS[scale]}/s")
+        left = _remaining(total - fetched, rate)
+        if left is not None:
+            parts.append(f"{_duration(left)} left")
+    return f"{percent} % ({', '.join(parts)})"
+
+
+def _remaining(count: int, rate: float) -> float | None:
+    if count <= 0:
+        return 0.0
+    return count / rate if rate > 0 else None
+
+
+def _unit(count: int) -> int:
+    return min((max(count, 1).bit_length() - 1) // 10, len(_UNITS) - 1)
+
+
+def _duration(seconds: float) -> str:
+    whole = round(seconds)
+    if whole < 120:
+        return f"{whole} s"
+    if whole < 7200:
+        return f"{whole // 60} min"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

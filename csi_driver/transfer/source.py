@@ -1,0 +1,55 @@
+"""What is fetched, and what it is fetched from."""
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from csi_driver.oci.digest import Digest
+from csi_driver.oci.media import Packing
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A layer as its descriptor names it: `size` is in bytes as stored, that is compressed where `packing` says so."""
+
+    digest: Digest
+    size: int
+    packing: Packing
+
+
+class Body(Protocol):
+    """The bytes that answer one request."""
+
+    def readinto(self, view: memoryview, /) -> int:
+        """Read at least one byte into `view` and say how many; 0 at the end.
+
+        Raises `Unavailable` when the connection breaks or nothing arrives for too long.
+        """
+
+    def abort(self) -> None:
+        """From any thread: a `readinto` under way ends at once, whatever it returns or raises."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+
+class Source(Protocol):
+    """One blob at a registry, in ranges."""
+
+    def open(self, start: int, stop: int | None, /) -> Body:
+        """The bytes from `start` up to, not including, `stop`; all the rest for None.
+
+        Raises `RangeIgnored` when only the whole blob can be had, and `Unavailable` when trying again later may help.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """How a layer came: `resumed` bytes were there from an earlier attempt; `notes` are sentences for the log."""
+
+    resumed: int = 0
+    entries: int = 0
+    notes: tuple[str, ...] = ()

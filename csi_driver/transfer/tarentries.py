@@ -1,0 +1,222 @@
+"""What a tar archive holds, entry by entry, with all that its extended headers say about them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from csi_driver.errors import UnsupportedArtifact
+from csi_driver.transfer import sparse
+from csi_driver.transfer.blocks import Blocks
+from csi_driver.transfer.limits import LimitExceeded, Limits
+from csi_driver.transfer.tarheader import (
+    BLOCK,
+    BadArchive,
+    Header,
+    overlay,
+    parse_decimal,
+    parse_header,
+    parse_pax,
+    parse_time_ns,
+)
+
+_LATEST_NS = (1 << 34) * 10**9  # ext4 keeps seconds in 34 bits; what lies beyond is no time anybody meant
+_KEPT = (b"path", b"linkpath", b"size", b"mtime")
+_REFUSED = {
+    b"3": "a character device",
+    b"4": "a block device",
+    b"6": "a FIFO",
+    b"M": "a part of a multi-volume archive",
+}
+
+
+class Kind(Enum):
+    """What an entry is to become."""
+
+    FILE = auto()
+    DIRECTORY = auto()
+    SYMLINK = auto()
+    HARDLINK = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry: `stored` bytes of payload follow it in the archive; `size` is that of the file, holes included.
+
+    `path` is clean and relative, `""` for the root. `target` is what a symbolic link says, or the path of the file that a
+    hard link is another name for. `segments` is None unless the file is sparse.
+    """
+
+    path: str
+    kind: Kind
+    size: int
+    stored: int
+    mode: int
+    mtime_ns: int
+    target: str = ""
+    segments: sparse.Segments | None = None
+
+
+class Entries:
+    """The entries of the archive in `blocks`; the payload of each must have been read before the next is asked for.
+
+    Knows v7, ustar, pax and GNU archives. At the end of the archive everything that follows must be zeros, and all of it
+    is read. Raises `BadArchive`, `UnsupportedArtifact` and `LimitExceeded`.
+    """
+
+    def __init__(self, blocks: Blocks, limits: Limits) -> None:
+        self.notes: list[str] = []
+        self.count = 0
+        self._blocks = blocks
+        self._limits = limits
+        self._unpacked = 0
+        self._global: dict[bytes, bytes] = {}
+
+    def __iter__(self) -> Iterator[Entry]:
+        while (entry := self._next()) is not None:
+            self._count(entry)
+            self._check_unpacked()
+            end = self._blocks.position + entry.stored
+            yield entry
+            padding = -entry.stored % BLOCK
+            if padding:
+                self._blocks.read(end + padding - self._blocks.position)
+        for piece in self._blocks.rest():
+            self._check_unpacked()
+            if piece.strip(b"\0"):
+                raise BadArchive("there is something behind the end of the archive")
+
+    def _next(self) -> Entry | None:
+        """The next entry with the extended headers before it; None at the end of the archive."""
+        extended = _Extended()
+        while (header := self._header()) is not None:
+            match header.kind:
+                case b"x" | b"X":
+                    extended.records += parse_pax(self._metadata(header, extended))
+                case b"g":
+                    records = parse_pax(self._metadata(header, extended))
+                    self._global = overlay(self._global, [r for r in records if r[0] in _KEPT])
+                case b"L":
+                    extended.name = self._metadata(header, extended).split(b"\0", 1)[0]
+                case b"K":
+                    extended.target = self._metadata(header, extended).split(b"\0", 1)[0]
+                case b"V":
+                    self._metadata(header, extended)
+                case _:
+                    return self._entry(header, extended)
+        if extended.size:
+            raise BadArchive("the archive ends behind an extended header")
+        return None
+
+    def _header(self) -> Header | None:
+        block = self._blocks.block()
+        if block is None:
+            if self._blocks.position:
+                self.notes.append("the archive has no end marker")
+            return None
+        return parse_header(block)
+
+    def _metadata(self, header: Header, extended: "_Extended") -> bytes:
+        """The payload of an extended header."""
+        extended.size += max(header.size, 0) + BLOCK
+        if header.size < 0:
+            raise BadArchive("an extended header has a negative size")
+        if extended.size > self._limits.header_bytes:
+            raise LimitExceeded(f"an entry has more than {self._limits.header_bytes} bytes of extended headers")
+        data = self._blocks.read(header.size) if header.size else b""
+        if header.size % BLOCK:
+            self._blocks.read(-header.size % BLOCK)
+        return data
+
+    def _entry(self, header: Header, extended: "_Extended") -> Entry:
+        fields = overlay(self._global, extended.records)
+        name = fields.get(b"GNU.sparse.name") or fields.get(b"path") or extended.name or header.name
+        target = fields.get(b"linkpath") or extended.target or header.target
+        size = parse_decimal(fields[b"size"]) if b"size" in fields else header.size
+        if size < 0:
+            raise BadArchive(f"entry {_decode(name)!r} has a negative size")
+        mtime_ns = parse_time_ns(fields[b"mtime"]) if b"mtime" in fields else header.mtime * 10**9
+        kind = _kind(header.kind, name)
+        stored, segments = (size if kind is Kind.FILE else 0), None
+        if kind is Kind.FILE and (header.kind == b"S" or sparse.is_sparse(fields)):
+            size, stored, segments = self._sparse(header, extended, fields, size)
+        return Entry(
+            path=entry_path(name),
+            kind=kind,
+            size=size if kind is Kind.FILE else 0,
+            stored=stored,
+            mode=header.mode,
+            mtime_ns=mtime_ns if 0 <= mtime_ns < _LATEST_NS else 0,
+            target=entry_path(target) if kind is Kind.HARDLINK else _decode(target),
+            segments=segments,
+        )
+
+    def _sparse(
+        self, header: Header, extended: "_Extended", fields: dict[bytes, bytes], stored: int
+    ) -> tuple[int, int, sparse.Segments]:
+        """The size with holes, the payload without the map, and the map."""
+        limit = self._limits.header_bytes
+        if header.kind == b"S":
+            segments, size = sparse.from_old_header(header, self._blocks.read, limit)
+        elif sparse.has_map_in_data(fields):
+            size = sparse.apparent_size(fields)
+            segments, used = sparse.from_data(self._blocks.read, min(limit, stored))
+            stored -= used
+        else:
+            size = sparse.apparent_size(fields)
+            segments = sparse.from_records(extended.records, fields)
+        return size, stored, sparse.check_map(segments, stored=stored, size=size)
+
+    def _count(self, entry: Entry) -> None:
+        self.count += 1
+        self._unpacked += entry.size
+        if self.count > self._limits.entries:
+            raise LimitExceeded(f"the archive has more than {self._limits.entries} entries; the limit can be raised")
+
+    def _check_unpacked(self) -> None:
+        limit = self._limits.unpacked_bytes
+        if max(self._unpacked, self._blocks.position) > limit:
+            raise LimitExceeded(f"the archive unpacks to more than {limit} bytes; the limit can be raised")
+
+
+class _Extended:
+    """What the headers before an entry say about it."""
+
+    __slots__ = ("name", "records", "size", "target")
+
+    def __init__(self) -> None:
+        self.records: list[tuple[bytes, bytes]] = []
+        self.name = b""
+        self.target = b""
+        self.size = 0
+
+
+def entry_path(name: bytes) -> str:
+    """The path of an entry below the root, `""` for the root itself; bytes that are no UTF-8 are kept as they are.
+
+    Raises `UnsupportedArtifact` for an absolute path and for one with a `..` in it: neither can be told from an attempt
+    to write elsewhere.
+    """
+    text = _decode(name)
+    components = [component for component in text.split("/") if component not in ("", ".")]
+    if text.startswith("/") or ".." in components or "\0" in text or not text:
+        raise UnsupportedArtifact(f"the archive has an entry {text[:256]!r}, which does not lie inside the model")
+    return "/".join(components)
+
+
+def _kind(flag: bytes, name: bytes) -> Kind:
+    match flag:
+        case b"0" | b"\0" | b"7" | b"S":
+            # v7 archives have no flag for directories, only the slash
+            return Kind.DIRECTORY if name.endswith(b"/") and flag != b"S" else Kind.FILE
+        case b"5":
+            return Kind.DIRECTORY
+        case b"1":
+            return Kind.HARDLINK
+        case b"2":
+            return Kind.SYMLINK
+    what = _REFUSED.get(flag, f"of the unknown type {flag!r}")
+    raise UnsupportedArtifact(f"entry {_decode(name)!r} is {what}; a model has files, directories and links only")
+
+
+def _decode(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")

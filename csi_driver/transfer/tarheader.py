@@ -1,0 +1,140 @@
+"""One header block of a tar archive, and the records of a pax header: bytes in, values out."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from csi_driver.errors import UnsupportedArtifact
+
+BLOCK = 512
+_ZEROS = bytes(BLOCK)
+_CHECKSUM = slice(148, 156)
+_POSIX_MAGIC = b"ustar\0"
+_STAR_TRAILER = b"tar\0"
+_OCTAL = re.compile(rb"[ \0]*([0-7]*)[ \0]*")
+_DECIMAL = re.compile(rb"[0-9]{1,20}")
+_TIME = re.compile(rb"(-?)([0-9]{1,20})(?:\.([0-9]*))?")
+
+
+class BadArchive(UnsupportedArtifact):
+    """The bytes are no tar archive, or a broken one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The fields of a header block that matter here; names are bytes as stored, prefix included (POSIX ustar, pax(1)).
+
+    `block` is the block itself, for what only old GNU archives keep in it.
+    """
+
+    name: bytes
+    mode: int
+    size: int
+    mtime: int
+    kind: bytes
+    target: bytes
+    block: bytes
+
+
+def parse_header(block: bytes) -> Header | None:
+    """The header in a block of 512 bytes; None for the zeros that end an archive. Raises `BadArchive`.
+
+    Reads v7, POSIX ustar and GNU headers. uid, gid and the device numbers are not looked at.
+    """
+    if block[0] == 0 and block == _ZEROS:
+        return None
+    if parse_number(block[_CHECKSUM]) not in checksums(block):
+        raise BadArchive("a tar header has a wrong checksum: the archive is damaged, or is none")
+    name = _text(block[0:100])
+    if block[257:263] == _POSIX_MAGIC and block[345]:
+        is_star = block[508:512] == _STAR_TRAILER  # star(1) keeps two times where the end of the prefix would be
+        name = _text(block[345:476] if is_star else block[345:500]) + b"/" + name
+    return Header(
+        name=name,
+        mode=parse_number(block[100:108]) & 0o7777,
+        size=parse_number(block[124:136]),
+        mtime=parse_number(block[136:148]),
+        kind=block[156:157],
+        target=_text(block[157:257]),
+        block=block,
+    )
+
+
+def is_header(block: bytes) -> bool:
+    """Whether an archive could begin with this block."""
+    if len(block) < BLOCK:
+        return False
+    try:
+        return block == _ZEROS or parse_number(block[_CHECKSUM]) in checksums(block)
+    except BadArchive:
+        return False
+
+
+def checksums(block: bytes) -> tuple[int, int]:
+    """The sum of a header's bytes with its checksum field as spaces: unsigned, and signed as some old tars made it."""
+    unsigned = sum(block) - sum(block[_CHECKSUM]) + 8 * ord(" ")
+    if block.isascii():
+        return unsigned, unsigned
+    high = sum(byte >= 0x80 for byte in block) - sum(byte >= 0x80 for byte in block[_CHECKSUM])
+    return unsigned, unsigned - 256 * high
+
+
+def parse_number(field: bytes) -> int:
+    """A numeric field: octal digits, or base-256 where the first bit is set (GNU, star). Raises `BadArchive`."""
+    if field[0] & 0x80:
+        value = int.from_bytes(field, "big")
+        bits = 8 * len(field)
+        return value - (1 << bits) if field[0] & 0x40 else value - (1 << (bits - 1))
+    match = _OCTAL.fullmatch(field.split(b"\0", 1)[0] if field[0] else field)
+    if match is None:
+        raise BadArchive(f"a tar header has {field!r} where a number belongs")
+    return int(match[1] or b"0", 8)
+
+
+def parse_decimal(value: bytes) -> int:
+    """A non-negative decimal number of a pax record or a sparse map. Raises `BadArchive`."""
+    if not _DECIMAL.fullmatch(value):
+        raise BadArchive(f"a pax header has {value[:40]!r} where a number belongs")
+    return int(value)
+
+
+def parse_time_ns(value: bytes) -> int:
+    """A time of a pax record, in nanoseconds since the epoch; digits beyond those are cut off. Raises `BadArchive`."""
+    match = _TIME.fullmatch(value)
+    if match is None:
+        raise BadArchive(f"a pax header has {value[:40]!r} where a time belongs")
+    nanoseconds = int(match[2]) * 10**9 + int((match[3] or b"")[:9].ljust(9, b"0"))
+    return -nanoseconds if match[1] else nanoseconds
+
+
+def parse_pax(data: bytes) -> list[tuple[bytes, bytes]]:
+    """The records of a pax header, in order, as keyword and value (pax(1), "pax Extended Header"). Raises `BadArchive`."""
+    records: list[tuple[bytes, bytes]] = []
+    position = 0
+    while position < len(data):
+        space = data.find(b" ", position, position + 21)
+        if space < 0:
+            raise BadArchive("a pax header has a record without a length")
+        length = parse_decimal(data[position:space])
+        record = data[space + 1 : position + length]
+        keyword, equals, value = record[:-1].partition(b"=")
+        if position + length > len(data) or record[-1:] != b"\n" or not keyword or not equals:
+            raise BadArchive(f"a pax header has a broken record: {data[position : position + 40]!r}")
+        records.append((keyword, value))
+        position += length
+    return records
+
+
+def overlay(base: Mapping[bytes, bytes], records: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """`base` with the records on top; a record with an empty value takes the keyword away (pax(1))."""
+    result = dict(base)
+    for keyword, value in records:
+        if value:
+            result[keyword] = value
+        else:
+            result.pop(keyword, None)
+    return result
+
+
+def _text(field: bytes) -> bytes:
+    return field.split(b"\0", 1)[0]

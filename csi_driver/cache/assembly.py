@@ -1,0 +1,155 @@
+"""How the layers of a model become one tree: every file another name of the layer's own."""
+
+import errno
+import os
+import stat
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from csi_driver.cache.layers import Layers
+from csi_driver.cache.layout import LayerId
+from csi_driver.cache.snapshots import SnapshotSpec
+from csi_driver.errors import NotFound, UnsupportedArtifact
+from csi_driver.host.directories import DIRECTORY, Directories, Listing, walk
+from csi_driver.host.tree import TreeWriter
+from csi_driver.oci.layer import Layer, file_mode
+from csi_driver.oci.layout import placement
+
+
+@dataclass(slots=True)
+class Assembled:
+    """What a tree came to hold: bytes and number of its files and links, and the bytes that no layer shares."""
+
+    size: int = 0
+    files: int = 0
+    own_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One file or link of a layer: where it lies, in an open directory, and where it goes in the volume."""
+
+    directory: int
+    name: str
+    path: str
+    mode: int | None  # the exact mode it must have; None: whatever it has
+
+
+def assemble(root: Path, spec: SnapshotSpec, layers: Layers) -> Assembled:
+    """Fill the empty directory `root` with the selected files of all layers, and make it read-only.
+
+    Nothing is copied but a file whose mode must differ from that of the layer it shares, and one that has as many names
+    as the filesystem allows. The caller syncs the tree. Raises `UnsupportedArtifact` when nothing is selected, or two
+    layers bring different content to one path or a file where the other has a directory; it names both. Raises
+    `NotFound` for a layer that the cache does not hold.
+    """
+    with TreeWriter(root) as writer:
+        assembly = _Assembly(writer)
+        for layer in spec.layers:
+            with closing(_selected(layer, spec, layers)) as entries:
+                for entry in entries:
+                    assembly.add(layer, entry)
+        if not assembly.owners:
+            raise UnsupportedArtifact(f"{spec.reference} holds no files, or none that are not excluded")
+        writer.finish()
+    return assembly.result
+
+
+def _selected(layer: Layer, spec: SnapshotSpec, layers: Layers) -> Generator[_Entry, None, None]:
+    """The entries of one layer that the volume wants; each is valid until the next is asked for."""
+    path = layers.get(LayerId.of(layer))
+    if path is None:
+        raise NotFound(f"layer {layer.descriptor.digest} of {spec.reference} is not in the cache")
+    for entry in _tree_entries(layer, path) if layer.packing.is_tree else _file_entry(layer, path):
+        if spec.selection.wants(entry.path, layer.role):
+            yield entry
+
+
+def _file_entry(layer: Layer, path: Path) -> Generator[_Entry, None, None]:
+    if layer.path is None:
+        raise UnsupportedArtifact(f"layer {layer.descriptor.digest} is one file, and nothing says where it belongs")
+    directory = os.open(path.parent, DIRECTORY)
+    try:
+        yield _Entry(directory, path.name, layer.path, file_mode(layer.mode))
+    finally:
+        os.close(directory)
+
+
+def _tree_entries(layer: Layer, root: Path) -> Generator[_Entry, None, None]:
+    with Directories(root) as directories:
+        places = placement(layer, [listing.child(entry.name) for listing, entry in _others(directories)])
+        for listing, entry in _others(directories):
+            place = places.get(listing.child(entry.name))
+            if place is not None:
+                yield _Entry(listing.descriptor, entry.name, place, None)
+
+
+def _others(directories: Directories) -> Iterator[tuple[Listing, "os.DirEntry[str]"]]:
+    return ((listing, entry) for listing in walk(directories) for entry in listing.others)
+
+
+class _Assembly:
+    """The tree while it is being put together, and which layer every path came from."""
+
+    def __init__(self, writer: TreeWriter) -> None:
+        self.writer = writer
+        self.owners: dict[str, Layer] = {}
+        self.result = Assembled()
+
+    def add(self, layer: Layer, entry: _Entry) -> None:
+        self._refuse_file_as_parent(layer, entry.path)
+        if entry.path in self.owners:
+            if not self.writer.holds(entry.path, entry.name, source_directory=entry.directory):
+                raise _collision(entry.path, self.owners[entry.path], layer)
+            return
+        try:
+            self._write(entry)
+        except UnsupportedArtifact as error:
+            below = next((path for path in self.owners if path.startswith(f"{entry.path}/")), None)
+            if below is None:
+                raise
+            raise _collision(entry.path, self.owners[below], layer) from error
+        self.owners[entry.path] = layer
+        self.result.files += 1
+
+    def _refuse_file_as_parent(self, layer: Layer, path: str) -> None:
+        parent = path.rpartition("/")[0]
+        while parent:
+            if parent in self.owners:
+                raise _collision(parent, self.owners[parent], layer)
+            parent = parent.rpartition("/")[0]
+
+    def _write(self, entry: _Entry) -> None:
+        status = os.stat(entry.name, dir_fd=entry.directory, follow_symlinks=False)
+        if stat.S_ISLNK(status.st_mode):
+            target = os.readlink(entry.name, dir_fd=entry.directory)
+            self.writer.symlink(entry.path, target, mtime_ns=status.st_mtime_ns)
+            return
+        mode = stat.S_IMODE(status.st_mode)
+        if entry.mode not in (None, mode) or not self._link(entry):
+            self.result.own_bytes += self._copy(entry, entry.mode or mode, status.st_mtime_ns)
+        self.result.size += status.st_size
+
+    def _link(self, entry: _Entry) -> bool:
+        """Whether the file could be given one more name."""
+        try:
+            self.writer.adopt(entry.path, entry.name, source_directory=entry.directory)
+        except OSError as error:
+            if error.errno != errno.EMLINK:
+                raise
+            return False
+        return True
+
+    def _copy(self, entry: _Entry, mode: int, mtime_ns: int) -> int:
+        source = os.open(entry.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=entry.directory)
+        try:
+            return self.writer.copy(entry.path, source, mode, mtime_ns)
+        finally:
+            os.close(source)
+
+
+def _collision(path: str, first: Layer, second: Layer) -> UnsupportedArtifact:
+    digests = f"layers {first.descriptor.digest} and {second.descriptor.digest}"
+    return UnsupportedArtifact(f"{digests} both bring {path!r}, and not the same; the model must be packed again")

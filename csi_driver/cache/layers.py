@@ -1,0 +1,148 @@
+"""The layers on this node: how one is received, proved complete by its final name, and given up."""
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from csi_driver.cache.layout import LayerId, Places
+from csi_driver.host import files
+from csi_driver.host.directories import Directories, walk
+from csi_driver.inflight import Lock
+from csi_driver.oci.layer import file_mode
+
+_BLOCK = 512  # bytes; the unit of st_blocks, whatever the filesystem's own (stat(3type))
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Something on the disk: the bytes it takes, and when it was last written or linked (seconds since the epoch)."""
+
+    bytes: int
+    since: float
+
+
+class Layers:
+    """Layers by digest and packing. Only `commit` gives a layer its final name, and only for content that was verified.
+
+    Calls about one layer must not overlap; those about different layers may.
+    """
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._lock = Lock()
+        self._sizes: dict[LayerId, int] = {}  # of trees: they never change, and walking them takes time
+
+    def get(self, layer: LayerId) -> Path | None:
+        """The layer's file, or the directory it was unpacked to; None if it is not here, whole and verified."""
+        place = self._places.layer(layer)
+        path = place / "content" if layer.is_tree else place
+        return path if path.exists() else None
+
+    def skeleton(self, layer: LayerId) -> Path | None:
+        """The file from which, together with its content, an unpacked layer's blob can be put together again."""
+        path = self._places.layer(layer) / "skeleton"
+        return path if layer.is_tree and path.exists() else None
+
+    def ingest(self, layer: LayerId) -> Path:
+        """A private directory to receive the layer in, with what an earlier attempt left there."""
+        path = self._places.ingest(layer)
+        files.make_directory(path, 0o700)
+        return path
+
+    def commit(self, layer: LayerId, *, mode: int | None = None, mtime_ns: int | None = None) -> Path:
+        """The layer has its final name for good, whatever happens next; doing it twice is doing it once.
+
+        The ingest directory must hold `content`, verified and on the disk: a file, or for a tree a directory with
+        `skeleton` beside it. A file gets the mode and time of the first model that brings it: models that share a layer
+        share the inode.
+        """
+        ready = self.get(layer)
+        if ready is None:
+            ready = self._publish_tree(layer) if layer.is_tree else self._publish_file(layer, mode, mtime_ns)
+        self.discard(layer)
+        return ready
+
+    def discard(self, layer: LayerId) -> None:
+        """Nothing of an unfinished layer is left."""
+        files.remove_tree(self._places.ingest(layer))
+
+    def ingests(self) -> list[tuple[LayerId, Held]]:
+        """All unfinished layers."""
+        return [(layer, _usage(path)) for layer, path in _named(self._places.ingests)]
+
+    def all(self) -> list[tuple[LayerId, Held]]:
+        """All layers that are here whole."""
+        found = []
+        for path in self._places.layers.glob("*/*/*"):
+            try:
+                layer = LayerId.from_name(f"{path.parent.parent.name}-{path.name}")
+                found.append((layer, self._held(layer, path)))
+            except (ValueError, FileNotFoundError):
+                continue  # nothing of ours, or given up meanwhile
+        return found
+
+    def _held(self, layer: LayerId, path: Path) -> Held:
+        status = path.stat()
+        if not layer.is_tree:
+            return Held(status.st_blocks * _BLOCK, status.st_ctime)
+        with self._lock:
+            size = self._sizes.get(layer)
+        if size is None:
+            size = _usage(path).bytes
+            with self._lock:
+                self._sizes[layer] = size
+        return Held(size, status.st_ctime)
+
+    def _publish_file(self, layer: LayerId, mode: int | None, mtime_ns: int | None) -> Path:
+        content = self._places.ingest(layer) / "content"
+        content.chmod(file_mode(mode))
+        if mtime_ns is not None:
+            os.utime(content, ns=(mtime_ns, mtime_ns))
+        files.sync_file(content)
+        return self._publish(layer, content)
+
+    def _publish_tree(self, layer: LayerId) -> Path:
+        staged = self._places.ingest(layer)
+        files.sync_directory(staged)
+        final = self._publish(layer, staged)
+        for path in final.iterdir():
+            if path.name not in ("content", "skeleton"):
+                files.remove_tree(path)
+        return final / "content"
+
+    def _publish(self, layer: LayerId, staged: Path) -> Path:
+        final = self._places.layer(layer)
+        files.make_directories(final.parent, below=self._places.layers)
+        files.publish(staged, final)
+        return final
+
+
+def _named(directory: Path) -> Iterator[tuple[LayerId, Path]]:
+    for path in directory.iterdir():
+        try:
+            yield LayerId.from_name(path.name), path
+        except ValueError:
+            continue
+
+
+def _usage(path: Path) -> Held:
+    """What a directory with all below it takes; nothing if it is missing."""
+    total, since = 0, 0.0
+    seen: set[int] = set()
+    try:
+        with Directories(path) as directories:
+            for listing in walk(directories):
+                since = max(since, os.fstat(listing.descriptor).st_mtime)
+                for entry in listing.others:
+                    status = entry.stat(follow_symlinks=False)
+                    if status.st_ino not in seen:
+                        total += status.st_blocks * _BLOCK
+                    if status.st_nlink > 1:
+                        seen.add(status.st_ino)
+                    if not listing.path and stat.S_ISREG(status.st_mode):
+                        since = max(since, status.st_mtime)
+    except FileNotFoundError:
+        pass  # published or discarded while it was looked at
+    return Held(total, since)

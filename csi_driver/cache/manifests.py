@@ -1,0 +1,60 @@
+"""Manifests as the registry served them, by digest."""
+
+import os
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+from csi_driver.cache.layout import Places
+from csi_driver.errors import ContentMismatch
+from csi_driver.host import files
+from csi_driver.oci.digest import Digest
+
+
+class Manifests:
+    """Manifest bodies that hash to their names, when they are put and when they are got."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+
+    def put(self, digest: Digest, body: bytes) -> None:
+        """Keep the body, from now on; raises `ContentMismatch` if `digest` is not its digest."""
+        if Digest.of(body, digest.algorithm) != digest:
+            raise ContentMismatch(f"the manifest does not match its digest {digest}; the registry is at fault")
+        path = self._places.manifest(digest)
+        if self.get(digest) is not None:
+            os.utime(path)
+            return
+        files.make_directories(path.parent, below=self._places.manifests)
+        files.write_atomically(path, body)
+
+    def get(self, digest: Digest) -> bytes | None:
+        """The body; None if it is not here, or is damaged, in which case it is removed."""
+        path = self._places.manifest(digest)
+        try:
+            body = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        if Digest.of(body, digest.algorithm) != digest:
+            path.unlink(missing_ok=True)
+            return None
+        return body
+
+    def expire(self, older_than_seconds: float, *, keep: Collection[Digest]) -> int:
+        """Give up manifests that were put so long ago and are not among those to keep; returns how many."""
+        kept = {self._places.manifest(digest) for digest in keep}
+        old = [
+            path
+            for path in self._places.manifests.glob("*/*/*")
+            if path not in kept and _age(path) > older_than_seconds
+        ]
+        for path in old:
+            path.unlink(missing_ok=True)
+        return len(old)
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - os.stat(path).st_mtime
+    except FileNotFoundError:
+        return 0.0

@@ -1,0 +1,154 @@
+"""The snapshots on this node: each a directory that shows a model, or a part of it, as pods see it."""
+
+import json
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from csi_driver import log
+from csi_driver.cache.layout import LayerId, Places
+from csi_driver.host import files
+from csi_driver.oci.digest import Digest
+from csi_driver.oci.layer import Layer
+from csi_driver.oci.selection import Selection
+
+_FORMAT = 1
+_KEY = re.compile(r"[0-9a-zA-Z_-]{1,200}")
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSpec:
+    """What a snapshot is to show: the selected files of these layers, which the cache must hold."""
+
+    reference: str
+    manifest_digest: Digest
+    selection: Selection
+    layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A complete, read-only tree, and what it was made of.
+
+    `size` is the length of all files as a pod sees it, in bytes, and `files` counts files and links. `own_bytes` is the
+    part of it that no layer shares. `created` and `last_used` are seconds since the epoch.
+    """
+
+    key: str
+    tree: Path
+    reference: str
+    manifest_digest: Digest
+    selection: str
+    layers: tuple[LayerId, ...]
+    size: int
+    files: int
+    own_bytes: int
+    created: float
+    last_used: float
+
+    def encode(self) -> bytes:
+        return json.dumps(
+            {
+                "format": _FORMAT,
+                "reference": self.reference,
+                "manifest_digest": str(self.manifest_digest),
+                "selection": self.selection,
+                "layers": [layer.name for layer in self.layers],
+                "size": self.size,
+                "files": self.files,
+                "own_bytes": self.own_bytes,
+                "created": self.created,
+            }
+        ).encode()
+
+    @classmethod
+    def decode(cls, data: bytes, *, key: str, tree: Path, last_used: float) -> "Snapshot":
+        """The snapshot that `encode` described; raises `ValueError` for anything else."""
+        fields: Mapping[str, Any] = json.loads(data)
+        try:
+            if fields["format"] != _FORMAT:
+                raise ValueError(f"format {fields['format']!r}; this driver reads format {_FORMAT}")
+            return cls(
+                key=key,
+                tree=tree,
+                reference=str(fields["reference"]),
+                manifest_digest=Digest.parse(fields["manifest_digest"]),
+                selection=str(fields["selection"]),
+                layers=tuple(LayerId.from_name(name) for name in fields["layers"]),
+                size=int(fields["size"]),
+                files=int(fields["files"]),
+                own_bytes=int(fields["own_bytes"]),
+                created=float(fields["created"]),
+                last_used=last_used,
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not the description of a snapshot: {error!r}") from error
+
+
+class Snapshots:
+    """Snapshots by key, a name without meaning here. What has its final name is complete."""
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+
+    def get(self, key: str) -> Snapshot | None:
+        """The snapshot, or None. One whose description cannot be read is set aside, and counts as none.
+
+        It is set aside beside the others, as it may be mounted: what is mounted is found under its new name.
+        """
+        if not _KEY.fullmatch(key):
+            raise ValueError(f"{key!r} is not the key of a snapshot")
+        place = self._places.snapshot(key)
+        for _ in range(2):  # it may have been published between two looks
+            try:
+                return self._read(key)
+            except FileNotFoundError as error:
+                if not place.exists():
+                    return None
+                reason: Exception = error
+            except ValueError as error:
+                reason = error
+        aside = self._places.snapshots / f"{key}.damaged-{secrets.token_hex(4)}"
+        if files.move_aside(place, aside):
+            log.warning("a snapshot could not be read and was set aside", snapshot=aside, reason=reason)
+        return None
+
+    def _read(self, key: str) -> Snapshot:
+        place = self._places.snapshot(key)
+        description = place / "snapshot.json"
+        last_used = description.stat().st_mtime
+        return Snapshot.decode(description.read_bytes(), key=key, tree=place / "tree", last_used=last_used)
+
+    def all(self) -> list[Snapshot]:
+        """All readable snapshots."""
+        keys = [path.name for path in self._places.snapshots.iterdir() if _KEY.fullmatch(path.name)]
+        found = (self.get(key) for key in sorted(keys))
+        return [snapshot for snapshot in found if snapshot is not None]
+
+    def damaged(self) -> list[str]:
+        """The names under which unreadable snapshots were set aside."""
+        return sorted(path.name for path in self._places.snapshots.iterdir() if not _KEY.fullmatch(path.name))
+
+    def touch(self, key: str) -> None:
+        """The snapshot, if it is here, was used now."""
+        try:
+            os.utime(self._places.snapshot(key) / "snapshot.json")
+        except FileNotFoundError:
+            return
+
+    def publish(self, staged: Path, snapshot: Snapshot) -> Snapshot:
+        """Give a staged directory, in which `tree` is complete, its description and then its name, for good.
+
+        Where somebody else was faster, that snapshot stands, and the staged one is removed.
+        """
+        files.write_atomically(staged / "snapshot.json", snapshot.encode(), durable_name=False)
+        files.sync_tree(staged)
+        try:
+            files.publish(staged, self._places.snapshot(snapshot.key))
+        except FileExistsError:
+            files.remove_tree(staged)
+        return self.get(snapshot.key) or snapshot

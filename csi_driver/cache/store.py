@@ -1,0 +1,249 @@
+"""The cache as a whole: what the puller, the volumes and the command line ask of it."""
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
+from pathlib import Path
+
+from csi_driver.cache import gc
+from csi_driver.cache.assembly import assemble
+from csi_driver.cache.gc import Inventory, Plan
+from csi_driver.cache.layers import Layers
+from csi_driver.cache.layout import VERSION, LayerId, Places
+from csi_driver.cache.leases import Leased, Leases
+from csi_driver.cache.manifests import Manifests
+from csi_driver.cache.snapshots import Snapshot, Snapshots, SnapshotSpec
+from csi_driver.cache.space import Space
+from csi_driver.errors import DriverError
+from csi_driver.host import files
+from csi_driver.oci.digest import Digest
+
+_STAGED = "snapshot-"
+
+
+class Cache:
+    """Layers, snapshots and manifests below a data root, which one process uses at a time.
+
+    `in_use` names the keys of the snapshots that volumes or mounts need; what it names, and what is leased, is never
+    given up. It is asked while no lease can be taken, so it must take none. For the caps see `Space`. Making a `Cache`
+    makes the directories; it raises `DriverError` for a data root that a newer driver wrote.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        in_use: Callable[[], AbstractSet[str]],
+        max_bytes: int = 0,
+        keep_free: int | None = None,
+    ) -> None:
+        self.places = Places(root)
+        _prepare(self.places)
+        self._in_use = in_use
+        self._session = f"{secrets.token_hex(4)}-"
+        self._layers = Layers(self.places)
+        self._snapshots = Snapshots(self.places)
+        self._manifests = Manifests(self.places)
+        self._leases = Leases()
+        self._space = Space(
+            usage=lambda: files.usage(root),
+            inventory=self.inventory,
+            make_room=lambda needed: self._give_up(needed, at_least=needed),
+            max_bytes=max_bytes,
+            keep_free=keep_free,
+        )
+
+    # Layers
+
+    def layer(self, layer: LayerId) -> Path | None:
+        """The layer's file, or the directory it was unpacked to; None if it is not here, whole and verified."""
+        return self._layers.get(layer)
+
+    def skeleton(self, layer: LayerId) -> Path | None:
+        """What an unpacked layer's blob can be put together from again, along with its files."""
+        return self._layers.skeleton(layer)
+
+    def ingest(self, layer: LayerId) -> Path:
+        """A private directory to receive the layer in, with what an earlier attempt left there."""
+        return self._layers.ingest(layer)
+
+    def commit(self, layer: LayerId, *, mode: int | None = None, mtime_ns: int | None = None) -> Path:
+        """Give what was received and verified its final name; see `Layers.commit`."""
+        return self._layers.commit(layer, mode=mode, mtime_ns=mtime_ns)
+
+    def discard(self, layer: LayerId) -> None:
+        """Nothing of an unfinished layer is left."""
+        self._layers.discard(layer)
+
+    # Snapshots
+
+    def assemble(self, key: str, spec: SnapshotSpec) -> Snapshot:
+        """The snapshot, complete and on the disk; made from its layers unless it is here already.
+
+        Raises what `assembly.assemble` raises; then nothing of it is left. The caller leases the layers.
+        """
+        known = self._snapshots.get(key)
+        if known is not None:
+            return known
+        staged = self.places.ingests / f"{_STAGED}{secrets.token_hex(8)}"
+        try:
+            tree = staged / "tree"
+            with files.full_disk_named(staged):
+                tree.mkdir(parents=True)
+            made = assemble(tree, spec, self._layers)
+            now = time.time()
+            snapshot = Snapshot(
+                key=key,
+                tree=self.places.snapshot(key) / "tree",
+                reference=spec.reference,
+                manifest_digest=spec.manifest_digest,
+                selection=spec.selection.key,
+                layers=tuple(dict.fromkeys(LayerId.of(layer) for layer in spec.layers)),
+                size=made.size,
+                files=made.files,
+                own_bytes=made.own_bytes,
+                created=now,
+                last_used=now,
+            )
+            return self._snapshots.publish(staged, snapshot)
+        except BaseException:
+            files.remove_tree(staged)
+            raise
+
+    def snapshot(self, key: str) -> Snapshot | None:
+        """The snapshot, if it is here; only a lease keeps it from being given up."""
+        return self._snapshots.get(key)
+
+    def snapshots(self) -> list[Snapshot]:
+        """All snapshots."""
+        return self._snapshots.all()
+
+    @contextmanager
+    def lease(self, key: str, layers: Iterable[LayerId] = ()) -> Iterator[None]:
+        """Neither the snapshot nor these layers, here already or not yet, are given up before the block ends.
+
+        The snapshot counts as used now.
+        """
+        with self._leases.hold([key], layers, begun=lambda: self._snapshots.touch(key)):
+            yield
+
+    def touch(self, key: str) -> None:
+        """The snapshot was used until now: what is given up first is what was used longest ago."""
+        self._snapshots.touch(key)
+
+    # Manifests
+
+    def put_manifest(self, digest: Digest, body: bytes) -> None:
+        """Keep a manifest; raises `ContentMismatch` if `digest` is not its digest."""
+        self._manifests.put(digest, body)
+
+    def manifest(self, digest: Digest) -> bytes | None:
+        """A manifest's body, if it is here."""
+        return self._manifests.get(digest)
+
+    # Room
+
+    @contextmanager
+    def reserve(self, needs: Mapping[LayerId, int]) -> Iterator[None]:
+        """Room for layers of these sizes in bytes until the block ends, made by giving up others where it must.
+
+        Layers that are here need none, and of unfinished ones only the rest. Raises `NoSpace` with the numbers.
+        """
+        with self._space.reserve(needs):
+            yield
+
+    def inventory(self) -> Inventory:
+        """All that the cache holds, and what of it is in use at this moment."""
+        with self._leases.frozen() as leased:
+            return self._look(leased)
+
+    def collect(self) -> Plan:
+        """Bring the cache within its limits, as far as it can be without what is in use; returns what was given up."""
+        return self._give_up(self._space.excess(self.inventory().bytes))
+
+    def expire_ingests(self, older_than_seconds: float) -> int:
+        """Give up unfinished layers that nobody wrote to for so long, and no lease holds; returns how many."""
+        before = time.time() - older_than_seconds
+        with self._leases.frozen() as leased:
+            idle = [layer for layer, held in self._layers.ingests() if held.since < before]
+            doomed = self._set_aside(
+                (self.places.ingest(layer) for layer in idle if layer not in leased.layers), owner=self._session
+            )
+        return _removed(doomed)
+
+    def expire_manifests(self, older_than_seconds: float) -> int:
+        """Give up manifests that no snapshot was made of and that were put so long ago; returns how many."""
+        return self._manifests.expire(older_than_seconds, keep={held.manifest_digest for held in self.snapshots()})
+
+    def recover(self) -> None:
+        """Remove what a process that was killed left half done; unfinished layers stay, to be gone on with.
+
+        For the start, before anything else uses the cache.
+        """
+        self._set_aside(self.places.ingests.glob(f"{_STAGED}*"), owner="left-")
+        for directory in (self.places.root, self.places.references, self.places.volumes):
+            files.remove_temporaries(directory)
+
+    def clean_trash(self) -> None:
+        """Remove all that earlier processes gave up and did not live to remove.
+
+        It may take long, and may go on beside everything else.
+        """
+        _removed(path for path in self.places.trash.iterdir() if not path.name.startswith(self._session))
+
+    def _look(self, leased: Leased) -> Inventory:
+        return Inventory(
+            snapshots=self._snapshots.all(),
+            layers=dict(self._layers.all()),
+            ingests=dict(self._layers.ingests()),
+            used_snapshots=leased.snapshots | self._in_use(),
+            used_layers=leased.layers,
+        )
+
+    def _give_up(self, needed: int, *, at_least: int = 0) -> Plan:
+        """Decide and rename while no lease can be taken, then remove; nothing if that frees less than `at_least`."""
+        with self._leases.frozen() as leased:
+            inventory = self._look(leased)
+            plan = gc.plan(inventory, needed)
+            if plan.bytes < at_least:
+                return Plan()
+            doomed = self._set_aside(self._doomed(plan, inventory.used_snapshots), owner=self._session)
+        _removed(doomed)
+        return plan
+
+    def _doomed(self, plan: Plan, used: AbstractSet[str]) -> Iterator[Path]:
+        damaged = [name for name in self._snapshots.damaged() if name not in used]
+        yield from (self.places.snapshot(name) for name in (*plan.snapshots, *damaged))
+        yield from (self.places.layer(layer) for layer in plan.layers)
+        yield from (self.places.ingest(layer) for layer in plan.ingests)
+
+    def _set_aside(self, paths: Iterable[Path], *, owner: str) -> list[Path]:
+        """Rename what is given up to names in the trash that tell who is to remove it; those names."""
+        moves = [(path, self.places.trash / f"{owner}{secrets.token_hex(8)}") for path in paths]
+        return [target for path, target in moves if files.move_aside(path, target)]
+
+
+def _removed(paths: Iterable[Path]) -> int:
+    count = 0
+    for path in paths:
+        files.remove_tree(path)
+        count += 1
+    return count
+
+
+def _prepare(places: Places) -> None:
+    places.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        found = places.version.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        files.write_atomically(places.version, f"{VERSION}\n".encode())
+    else:
+        if found != str(VERSION):
+            raise DriverError(
+                f"{places.root} has layout {found[:20]!r}, and this driver knows layout {VERSION}: "
+                "use the driver that wrote it, or another data root"
+            )
+    for directory in places.directories:
+        files.make_directory(directory, 0o700)

@@ -1,0 +1,117 @@
+"""Layers: received aside, proved by their final name."""
+
+import os
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from csi_driver.cache.layout import LayerId
+from csi_driver.cache.store import Cache
+from csi_driver.oci.digest import Digest
+from tests.cache.shelf import Link, bring_raw, bring_tree, everything_below, new_cache, raw_layer, receive_raw, shown
+
+
+def test_a_layer_is_absent_until_it_is_committed(cache: Cache) -> None:
+    layer = raw_layer("weights", b"data")
+    assert cache.layer(LayerId.of(layer)) is None
+    receive_raw(cache, layer, b"data")
+    assert cache.layer(LayerId.of(layer)) is None
+    path = cache.commit(LayerId.of(layer))
+    assert cache.layer(LayerId.of(layer)) == path
+    assert path.read_bytes() == b"data"
+    assert everything_below(cache.places.ingests) == []
+
+
+def test_a_file_gets_the_normal_mode_and_the_time_of_its_model(cache: Cache) -> None:
+    layer = bring_raw(cache, "run", b"#!", mode=0o4751, mtime_ns=1_234_567_890_123_456_789)
+    path = cache.layer(LayerId.of(layer))
+    assert path is not None
+    assert stat.S_IMODE(path.stat().st_mode) == 0o555
+    assert path.stat().st_mtime_ns == 1_234_567_890_123_456_789
+
+
+def test_a_tree_keeps_its_skeleton_and_loses_its_journal(cache: Cache) -> None:
+    layer = LayerId.of(bring_tree(cache, {"a/b": b"b", "link": Link("a/b")}))
+    path, skeleton = cache.layer(layer), cache.skeleton(layer)
+    assert path is not None
+    assert skeleton is not None
+    assert shown(path) == {"a/b": b"b", "link": Link("a/b")}
+    assert skeleton.read_bytes() == b"headers"
+    assert sorted(os.listdir(path.parent)) == ["content", "skeleton"]
+    assert everything_below(cache.places.ingests) == []
+
+
+def test_the_same_digest_as_file_and_as_tree_is_two_layers(cache: Cache) -> None:
+    raw = LayerId.of(bring_raw(cache, "archive.tar", b"data"))
+    tree = LayerId(raw.digest, is_tree=True)
+    assert cache.layer(raw) is not None
+    assert cache.layer(tree) is None
+    assert cache.skeleton(raw) is None
+    assert cache.ingest(tree) != cache.ingest(raw)
+
+
+def test_committing_again_changes_nothing_and_clears_what_was_received_twice(cache: Cache) -> None:
+    layer = bring_raw(cache, "weights", b"data", mtime_ns=5)
+    receive_raw(cache, layer, b"data")
+    path = cache.commit(LayerId.of(layer), mode=0o777, mtime_ns=9)
+    assert (stat.S_IMODE(path.stat().st_mode), path.stat().st_mtime_ns) == (0o444, 5)
+    assert everything_below(cache.places.ingests) == []
+
+
+def test_what_was_received_is_still_there_for_the_next_driver(cache: Cache, root: Path) -> None:
+    layer = raw_layer("weights", b"data")
+    receive_raw(cache, layer, b"da")
+    later = new_cache(root)
+    later.recover()
+    assert (later.ingest(LayerId.of(layer)) / "content").read_bytes() == b"da"
+
+
+def test_discarding_leaves_nothing_of_an_unfinished_layer(cache: Cache) -> None:
+    layer = raw_layer("weights", b"data")
+    receive_raw(cache, layer, b"da")
+    cache.discard(LayerId.of(layer))
+    cache.discard(LayerId.of(layer))
+    assert everything_below(cache.places.ingests) == []
+
+
+def test_only_unfinished_layers_that_nobody_wrote_to_for_long_and_nobody_leases_expire(cache: Cache) -> None:
+    layers = {name: raw_layer(name, name.encode()) for name in ("idle", "fresh", "leased")}
+    for name, layer in layers.items():
+        receive_raw(cache, layer, b"")
+        if name != "fresh":
+            into = cache.ingest(LayerId.of(layer))
+            old = time.time() - 1000
+            os.utime(into / "content", (old, old))
+            os.utime(into, (old, old))
+    with cache.lease("key", [LayerId.of(layers["leased"])]):
+        assert cache.expire_ingests(900) == 1
+    left = {path.name for path in cache.places.ingests.iterdir()}
+    assert left == {LayerId.of(layers["fresh"]).name, LayerId.of(layers["leased"]).name}
+    assert everything_below(cache.places.trash) == []
+
+
+@pytest.mark.parametrize("is_tree", [False, True])
+def test_the_name_of_a_layer_tells_which_it_is(is_tree: bool) -> None:
+    layer = LayerId(Digest.of(b"data", "sha512"), is_tree)
+    assert LayerId.from_name(layer.name) == layer
+
+
+@pytest.mark.parametrize(
+    "name", ["", "x", "sha256-.raw", "sha256-00.raw", f"md5-{'0' * 32}.raw", f"sha256-{'0' * 64}.x"]
+)
+def test_other_names_are_none_of_a_layer(name: str) -> None:
+    with pytest.raises(ValueError):
+        LayerId.from_name(name)
+
+
+def test_strange_files_among_the_layers_are_left_alone(cache: Cache) -> None:
+    layer = LayerId.of(bring_raw(cache, "weights", b"data"))
+    path = cache.layer(layer)
+    assert path is not None
+    (path.parent / "lost+found").write_bytes(b"")
+    (cache.places.ingests / "lost+found").mkdir()
+    inventory = cache.inventory()
+    assert list(inventory.layers) == [layer]
+    assert list(inventory.ingests) == []

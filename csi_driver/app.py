@@ -1,0 +1,174 @@
+"""The composition root: everything is built here, once; it recovers, serves, and stops when it is told to."""
+
+import os
+import secrets
+import signal
+from pathlib import Path
+
+from csi_driver import __version__, log
+from csi_driver.cache.layout import Places
+from csi_driver.cache.references import References
+from csi_driver.cache.store import Cache
+from csi_driver.config import Config
+from csi_driver.csi.controller import Controller
+from csi_driver.csi.endpoint import Endpoint
+from csi_driver.csi.identity import Identity
+from csi_driver.csi.models import Models
+from csi_driver.csi.node import Node
+from csi_driver.csi.server import Server
+from csi_driver.csi.waiting import PLACES, WaitingRoom
+from csi_driver.host import files
+from csi_driver.host.mounts import Mounts
+from csi_driver.inflight import Deadline, Stop, every, spawn
+from csi_driver.metrics import Metrics
+from csi_driver.oci.manifest import Platform
+from csi_driver.puller.puller import Puller
+from csi_driver.puller.resolver import Resolver
+from csi_driver.registry.client import Registry
+from csi_driver.registry.keychain import Keychain
+from csi_driver.registry.retry import Retry
+from csi_driver.registry.transport import Transport
+from csi_driver.transfer.engine import Engine
+from csi_driver.volumes.inventory import Inventory
+from csi_driver.volumes.publisher import Publisher
+from csi_driver.volumes.records import Records
+from csi_driver.volumes.recovery import mounted_snapshots, recover
+
+_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_GRACE = 20.0  # seconds; Kubernetes gives a pod 30 (terminationGracePeriodSeconds)
+_SECRET_BYTES = 32
+_HOUR = 3600.0
+_DAY = 24 * _HOUR
+_INGESTS_KEPT = 3 * _DAY  # what a pull that nobody repeats has fetched
+_MEMORIES_KEPT = 30 * _DAY  # manifests without snapshots, and what references meant
+
+
+class Driver:
+    """One driver on one data root and one socket, from `start` to `stop`."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._places = Places(config.root_dir)
+        self._stop = Stop()
+        self._metrics = Metrics()
+        self._mounts = Mounts()
+        self._records = Records(self._places.volumes)
+        self._references = References(self._places.references)
+        limit = config.features.disk_usage_limit
+        self._cache = Cache(config.root_dir, in_use=self._snapshots_in_use, max_bytes=limit)
+        pull = config.pull_config
+        self._transport = Transport(stall_timeout=pull.stall_timeout_in_seconds, proxy_url=pull.proxy_url)
+        self._puller = self._new_puller()
+        self._waiting = WaitingRoom(hold_seconds=config.pull_config.publish_hold_in_seconds, places=PLACES)
+        self._server = self._new_server()
+        self._ready = False
+
+    def start(self) -> None:
+        """Recover what the driver before left behind, then serve."""
+        self._cache.recover()
+        recovered = recover(self._records, self._mounts)
+        log.event("recovered", volumes=recovered.kept, dropped_records=recovered.dropped, root=self._config.root_dir)
+        if self._config.metrics_addr:
+            self._metrics.serve(self._config.metrics_addr)
+        self._server.start()
+        self._ready = True
+        spawn("clean-trash", self._cache.clean_trash)
+        every("housekeeping", _HOUR, self._keep_house, self._stop)
+
+    def stop(self, grace: float = _GRACE) -> None:
+        """Send callers away, end transfers at a place from which they can go on, and leave all mounts alone."""
+        self._ready = False
+        self._stop.set()
+        self._server.stop(grace / 2)
+        drained = self._puller.close(Deadline.after(grace / 2))
+        self._transport.close()
+        log.event("stopped", pulls_ended=drained)
+
+    def _new_puller(self) -> Puller:
+        pull = self._config.pull_config
+        registry = Registry(
+            transport=self._transport,
+            node_keychain=Keychain.from_docker_config(pull.docker_config_dir),
+            retry=Retry(patience=pull.retry_patience_in_seconds, sleep=self._stop.wait),
+            plain_http_hosts=pull.plain_http_hosts,
+        )
+        resolver = Resolver(
+            registry=registry,
+            cache=self._cache,
+            references=self._references,
+            platform=Platform.of_machine(os.uname().machine),
+            access_ttl=pull.access_ttl_in_seconds,
+            secret=_secret(self._config.root_dir),
+        )
+        return Puller(
+            registry=registry,
+            resolver=resolver,
+            cache=self._cache,
+            engine=Engine(),
+            metrics=self._metrics,
+            concurrency=pull.concurrency,
+        )
+
+    def _new_server(self) -> Server:
+        config = self._config
+        publisher = Publisher(
+            puller=self._puller,
+            records=self._records,
+            mounts=self._mounts,
+            root=config.root_dir,
+            noexec=config.noexec,
+        )
+        inventory = Inventory(cache=self._cache, records=self._records)
+        return Server(
+            endpoint=Endpoint.parse(config.csi_endpoint),
+            identity=Identity(name=config.service_name, ready=lambda: self._ready),
+            node=Node(
+                publisher=publisher, waiting=self._waiting, service_name=config.service_name, node_id=config.node_id
+            ),
+            controller=Controller(),
+            models=Models(puller=self._puller, inventory=inventory, waiting=self._waiting),
+            waiting=self._waiting,
+            observe=self._metrics.observe,
+        )
+
+    def _snapshots_in_use(self) -> set[str]:
+        return mounted_snapshots(self._records.all(), self._mounts, self._places.snapshots)
+
+    def _keep_house(self) -> None:
+        self._cache.expire_ingests(_INGESTS_KEPT)
+        self._cache.expire_manifests(_MEMORIES_KEPT)
+        self._references.expire(_MEMORIES_KEPT)
+        freed = self._cache.collect()
+        if freed.bytes:
+            log.event("collected", freed_bytes=freed.bytes, snapshots=len(freed.snapshots), layers=len(freed.layers))
+
+
+def run(config: Config) -> None:
+    """Serve until SIGTERM or SIGINT comes; raises `Conflict` when another driver has the data root or the socket."""
+    log.configure(config.log_level, config.log_format)
+    log.event("starting", version=__version__, driver=config.service_name, node=config.node_id)
+    for name in config.ignored:
+        log.warning("a setting of the Go driver has no effect here", setting=name)
+    # Blocked in every thread and waited for in this one: no handler can come at a moment when a lock is held.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    config.root_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with files.exclusive_lock(Places(config.root_dir).lock):
+        driver = Driver(config)
+        driver.start()
+        received = signal.sigwait(_STOP_SIGNALS)
+        log.event("stopping", signal=signal.Signals(received).name)
+        driver.stop()
+
+
+def _secret(root: Path) -> bytes:
+    """The key of the credentials' fingerprints: made once, and never leaving this node."""
+    path = root / "secret"
+    try:
+        known = path.read_bytes()
+    except FileNotFoundError:
+        known = b""
+    if len(known) == _SECRET_BYTES:
+        return known
+    fresh = secrets.token_bytes(_SECRET_BYTES)
+    files.write_atomically(path, fresh)
+    return fresh

@@ -1,0 +1,1 @@
+"""Where registry, transfer and cache meet: a reference becomes a snapshot on this node."""

@@ -1,0 +1,201 @@
+"""How a model gets onto this node: one pull whoever asks, which outlives every caller."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from csi_driver import log
+from csi_driver.cache.layout import LayerId
+from csi_driver.cache.snapshots import Snapshot, SnapshotSpec
+from csi_driver.cache.store import Cache
+from csi_driver.errors import ContentMismatch, DriverError, NoSpace, StillPulling, UnsupportedArtifact
+from csi_driver.inflight import Deadline, Flights, Lock, Pool, Stop, Wait
+from csi_driver.metrics import Metrics
+from csi_driver.oci.digest import Digest
+from csi_driver.oci.layer import Layer
+from csi_driver.oci.layout import plan
+from csi_driver.oci.manifest import Manifest, parse_manifest
+from csi_driver.oci.media import Packing
+from csi_driver.puller.request import PullRequest, snapshot_key
+from csi_driver.puller.resolver import Resolver
+from csi_driver.registry.client import Registry, Repository
+from csi_driver.transfer.engine import Engine
+from csi_driver.transfer.progress import Progress, describe
+from csi_driver.transfer.source import Blob
+
+_PULLS = 64  # pulls under way at once: they only wait for layers, of which the configuration says how many go at once
+
+
+class Puller:
+    """Snapshots of models, pulled when they are not here.
+
+    A pull is keyed by manifest and selection, a layer by its digest; each is under way at most once on the node. Pulls
+    and layers have threads of their own, as a pull waits for layers.
+    """
+
+    def __init__(self, *, registry: Registry, resolver: Resolver, cache: Cache, engine: Engine, metrics: Metrics,
+                 concurrency: int) -> None:  # fmt: skip
+        self._registry = registry
+        self._resolver = resolver
+        self._cache = cache
+        self._engine = engine
+        self._metrics = metrics
+        self._pulls: Flights[str, Snapshot] = Flights(Pool("pull", _PULLS), outlives_callers=True)
+        self._layers: Flights[LayerId, None] = Flights(Pool("layer", concurrency), outlives_callers=False)
+        self._lock = Lock()
+        self._progress: dict[str, list[Progress]] = {}
+        self._shared: dict[LayerId, Progress] = {}
+
+    @contextmanager
+    def snapshot(self, request: PullRequest, wait: Wait, *, known: str | None = None) -> Iterator[Snapshot]:
+        """The model that `request` means, whole and verified, held safe from the collector for the time of the `with`.
+
+        `known` is the manifest digest that the volume was published with before, which it keeps. Raises `StillPulling`
+        at the deadline, while the pull goes on, and otherwise what went wrong in resolving or pulling.
+        """
+        digest = Digest.parse(known) if known else self._resolver.resolve(request, wait)
+        key = snapshot_key(digest, request.selection)
+        with self._cache.lease(key):
+            present = self._cache.snapshot(key)
+            (self._metrics.cache_hits if present else self._metrics.cache_misses).inc()
+            yield present or self._join(key, digest, request, wait)
+
+    def cached(self, key: str) -> Snapshot | None:
+        """The snapshot of that key, where the node holds it."""
+        return self._cache.snapshot(key)
+
+    def under_way(self) -> int:
+        """How many pulls are going on."""
+        return len(self._pulls.keys())
+
+    def close(self, deadline: Deadline) -> bool:
+        """Ask all pulls to end; what they fetched is kept for the next driver. Whether they did by the deadline."""
+        try:
+            for flights in (self._pulls, self._layers):
+                flights.close()
+            for flights in (self._pulls, self._layers):
+                flights.drain(Wait(deadline))
+        except TimeoutError:
+            return False
+        return True
+
+    def _join(self, key: str, digest: Digest, request: PullRequest, wait: Wait) -> Snapshot:
+        try:
+            return self._pulls.join(key, partial(self._pull, key, digest, request), wait)
+        except TimeoutError:
+            raise self._still_pulling(key, digest, request) from None
+
+    def _still_pulling(self, key: str, digest: Digest, request: PullRequest) -> StillPulling:
+        with self._lock:
+            layers = self._progress.get(key, [])
+        total = Progress.sum(layers)
+        return StillPulling(
+            f"pulling {request.reference}: {describe(total) if layers else 'about to start'}",
+            fetched=total.fetched,
+            total=total.total,
+            rate=total.rate(),
+            manifest_digest=str(digest),
+        )
+
+    def _pull(self, key: str, digest: Digest, request: PullRequest, stop: Stop) -> Snapshot:
+        repository = self._registry.repository(request.reference, request.keychain)
+        layers = self._wanted(self._manifest(repository, digest), request)
+        started = time.monotonic()
+        try:
+            with self._cache.lease(key, [LayerId.of(layer) for layer in layers]):
+                fetched = self._fetch_missing(key, layers, repository)
+                stop.check()
+                spec = SnapshotSpec(str(request.reference), digest, request.selection, tuple(layers))
+                snapshot = self._cache.assemble(key, spec)
+        except DriverError as error:
+            self._metrics.pulls_failed.labels(type(error).__name__).inc()
+            raise
+        seconds = time.monotonic() - started
+        log.event("pulled", reference=request.reference, digest=digest, fetched_bytes=fetched, seconds=seconds)
+        return snapshot
+
+    def _manifest(self, repository: Repository, digest: Digest) -> Manifest:
+        body = self._cache.manifest(digest)
+        if body is None:
+            body = repository.manifest(str(digest)).body
+            self._cache.put_manifest(digest, body)
+        manifest = parse_manifest(body, None)
+        if not isinstance(manifest, Manifest):
+            raise UnsupportedArtifact(f"{digest} is an index, where the manifest of one model was expected")
+        return manifest
+
+    def _wanted(self, manifest: Manifest, request: PullRequest) -> list[Layer]:
+        layout = plan(manifest)
+        for warning in layout.warnings:
+            log.warning(warning, reference=request.reference)
+        wanted = [layer for layer in layout.layers if request.selection.wants_layer(layer)]
+        if not wanted:
+            raise UnsupportedArtifact(
+                f"{request.reference}: the selection excludes every file; nothing is left to mount"
+            )
+        return wanted
+
+    def _fetch_missing(self, key: str, layers: list[Layer], repository: Repository) -> int:
+        """Bring the layers that are not here, all at once; how many bytes that took."""
+        missing = {LayerId.of(layer): layer for layer in layers if self._cache.layer(LayerId.of(layer)) is None}
+        if not missing:
+            return 0
+        needs = {each: _footprint(layer) for each, layer in missing.items()}
+        with self._cache.reserve(needs), self._tracked(key, missing) as shown:
+            flies = {each: partial(self._fetch, layer, repository, shown[each]) for each, layer in missing.items()}
+            self._layers.join_all(flies, Wait(Deadline.never()))
+        return sum(layer.descriptor.size for layer in missing.values())
+
+    @contextmanager
+    def _tracked(self, key: str, missing: dict[LayerId, Layer]) -> Iterator[dict[LayerId, Progress]]:
+        """Show how far the layers of this pull are; a layer that several pulls wait for counts in each of them."""
+        with self._lock:
+            shown = {
+                identity: self._shared.setdefault(identity, Progress(layer.descriptor.size))
+                for identity, layer in missing.items()
+            }
+            self._progress[key] = list(shown.values())
+        try:
+            yield shown
+        finally:
+            with self._lock:
+                del self._progress[key]
+                used = {id(progress) for layers in self._progress.values() for progress in layers}
+                self._shared = {identity: each for identity, each in self._shared.items() if id(each) in used}
+
+    def _fetch(self, layer: Layer, repository: Repository, progress: Progress, stop: Stop) -> None:
+        """Bring one layer into the cache; a body that does not match its digest is fetched once more, as it may have
+        been damaged on its way."""
+        identity = LayerId.of(layer)
+        for attempt in (1, 2):
+            try:
+                return self._fetch_once(identity, layer, repository, progress, stop)
+            except ContentMismatch as error:
+                if attempt == 2:
+                    raise
+                log.warning("a layer did not match and is fetched again", layer=identity.digest, reason=error)
+        return None
+
+    def _fetch_once(
+        self, identity: LayerId, layer: Layer, repository: Repository, progress: Progress, stop: Stop
+    ) -> None:
+        if self._cache.layer(identity) is not None:
+            return
+        blob = Blob(layer.descriptor.digest, layer.descriptor.size, layer.packing)
+        source = repository.blob(layer.descriptor)
+        try:
+            fetched = self._engine.fetch(blob, source, self._cache.ingest(identity), progress=progress, stop=stop)
+        except (ContentMismatch, UnsupportedArtifact, NoSpace):
+            self._cache.discard(identity)
+            raise
+        self._cache.commit(identity, mode=layer.mode, mtime_ns=layer.mtime_ns)
+        self._metrics.fetched_bytes.inc(layer.descriptor.size - fetched.resumed)
+        for note in fetched.notes:
+            log.warning(note, layer=identity.digest)
+
+
+def _footprint(layer: Layer) -> int:
+    """Bytes to reserve: what is known, or for a compressed layer half as much again (weights shrink by a fifth)."""
+    size = layer.descriptor.size
+    return size + size // 2 if layer.packing in (Packing.TAR_GZIP, Packing.TAR_ZSTD) else size

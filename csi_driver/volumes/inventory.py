@@ -1,0 +1,46 @@
+"""What this node holds: the models in the cache, and who uses them."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from csi_driver.cache.store import Cache
+from csi_driver.volumes.records import Records
+
+
+@dataclass(frozen=True, slots=True)
+class CachedModel:
+    """One snapshot; `size` is in bytes, `last_used` in seconds since the epoch, `volumes` counts those that show it."""
+
+    reference: str
+    manifest_digest: str
+    selection: str
+    size: int
+    files: int
+    volumes: int
+    last_used: float
+
+
+class Inventory:
+    """Reads the cache and the volume records side by side."""
+
+    def __init__(self, *, cache: Cache, records: Records) -> None:
+        self._cache = cache
+        self._records = records
+
+    def models(self) -> Sequence[CachedModel]:
+        """Every snapshot on this node, in the order of their references."""
+        volumes = Counter(volume.snapshot for volume in self._records.all())
+        models = [
+            CachedModel(
+                reference=each.reference,
+                manifest_digest=str(each.manifest_digest),
+                selection=each.selection,
+                size=each.size,
+                files=each.files,
+                volumes=volumes[each.key],
+                last_used=each.last_used,
+            )
+            for each in self._cache.snapshots()
+        ]
+        return sorted(models, key=lambda model: (model.reference, model.manifest_digest, model.selection))

@@ -1,0 +1,211 @@
+"""Publishing and unpublishing: a snapshot of the model appears read-only at the target path, and goes again.
+
+The record says what was intended, the mount table says what is; every step looks at both, so that each call can be
+repeated, interrupted and interleaved at will.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from csi_driver import log
+from csi_driver.cache.snapshots import Snapshot
+from csi_driver.errors import Conflict, InvalidRequest, NotFound, StillPulling
+from csi_driver.host.mounts import Mounts
+from csi_driver.host.origins import mounted_below
+from csi_driver.inflight import Dropped, KeyedLocks, Lock, Wait
+from csi_driver.puller.request import PullRequest
+from csi_driver.volumes.records import Records
+from csi_driver.volumes.volume import PublishSpec, Volume, VolumeStats
+
+_PATIENCE = 5.0  # seconds that an unpublish lets the publish that it interrupted come to its end
+
+
+class Puller(Protocol):
+    """Who brings snapshots of models to this node."""
+
+    def snapshot(
+        self, request: PullRequest, wait: Wait, *, known: str | None = None
+    ) -> AbstractContextManager[Snapshot]: ...
+
+    def cached(self, key: str) -> Snapshot | None: ...
+
+
+class Publisher:
+    """The life of the volumes of this node.
+
+    Calls on one volume, and calls on one target path, exclude each other: the second gets `Busy`. An unpublish ends a
+    publish of the same volume that still waits for its pull; the pull itself goes on into the cache.
+    """
+
+    def __init__(self, *, puller: Puller, records: Records, mounts: Mounts, root: Path, noexec: bool) -> None:
+        self._puller = puller
+        self._records = records
+        self._mounts = mounts
+        self._root = root
+        self._noexec = noexec
+        self._locks: KeyedLocks[str] = KeyedLocks()
+        self._waiting: dict[str, Wait] = {}
+        self._lock = Lock()
+
+    def publish(self, spec: PublishSpec, wait: Wait) -> None:
+        """Make the model appear at the target path; doing it twice is doing it once.
+
+        Raises `StillPulling` when the wait ends before the pull does, `Conflict` when the volume or the target is
+        published otherwise, and whatever the pull raises; then nothing is left at the target.
+        """
+        with self._hold(spec.volume_id, spec.target_path), self._interruptible(spec.volume_id, wait):
+            known = self._known(spec)
+            if known and self._is_published(known, spec.target_path):
+                return
+            self._refuse_occupied(spec)
+            request = PullRequest(spec.reference, spec.selection, spec.policy, spec.keychain)
+            with self._puller.snapshot(request, wait, known=known.manifest_digest if known else None) as snapshot:
+                self._mount(spec, known, snapshot)
+
+    def unpublish(self, volume_id: str, target: Path) -> None:
+        """Make the model disappear from `target` and remove the directory; an unknown volume is fine."""
+        self._interrupt(volume_id)
+        with self._hold(volume_id, target, patience=_PATIENCE):
+            known = self._records.get(volume_id)
+            if known is None or target not in known.targets:
+                self._refuse_foreign(volume_id, target)
+            self._mounts.unmount(target)
+            _remove_directory(target)
+            if known:
+                self._keep_or_drop(known.without(target))
+
+    def stats(self, volume_id: str, path: Path | None) -> VolumeStats:
+        """How much the volume holds and whether it is sound, at `path` or wherever it is published.
+
+        Raises `NotFound` when it is not published there.
+        """
+        known = self._records.get(volume_id)
+        targets = known.targets if known and path is None else (path,)
+        if known is None or not set(targets) <= set(known.targets):
+            raise NotFound(f"volume {volume_id} is not published{f' at {path}' if path else ' on this node'}")
+        snapshot = self._puller.cached(known.snapshot)
+        if snapshot is None:
+            condition = f"the snapshot of {known.reference} is gone; restart the pod"
+            return VolumeStats(0, 0, abnormal=True, condition=condition)
+        sound = all(self._shows(target, snapshot) for target in known.targets if path in (None, target))
+        condition = f"{known.reference} is {'mounted' if sound else 'no longer mounted; restart the pod'}"
+        return VolumeStats(snapshot.size, snapshot.files, abnormal=not sound, condition=condition)
+
+    def _known(self, spec: PublishSpec) -> Volume | None:
+        known = self._records.get(spec.volume_id)
+        if known and not known.is_of(spec):
+            shown = f"{known.reference} (selection {known.selection or 'whole'})"
+            raise Conflict(
+                f"volume {spec.volume_id} is published with {shown}; unpublish it before publishing {spec.reference}"
+            )
+        return known
+
+    def _is_published(self, volume: Volume, target: Path) -> bool:
+        """Whether the volume is there already. A live mount is left alone, even if its snapshot was damaged since."""
+        return target in volume.targets and self._mounts.is_mount_point(target)
+
+    def _shows(self, target: Path, snapshot: Snapshot | None) -> bool:
+        """Whether what is mounted at `target` is `snapshot`: the same directory, not only an equal one."""
+        try:
+            return bool(snapshot and self._mounts.is_mount_point(target) and os.path.samefile(target, snapshot.tree))
+        except FileNotFoundError:
+            return False
+
+    def _refuse_occupied(self, spec: PublishSpec) -> None:
+        if self._mounts.is_mount_point(spec.target_path):
+            owner = self._records.owner_of(spec.target_path)
+            by = f"volume {owner.volume_id}" if owner else "something else"
+            raise Conflict(f"target path {spec.target_path} is taken by {by}; unpublish it first")
+
+    def _refuse_foreign(self, volume_id: str, target: Path) -> None:
+        """An unknown volume may only take away what no other volume is recorded for, and what is ours."""
+        owner = self._records.owner_of(target)
+        if owner:
+            raise Conflict(f"target path {target} belongs to volume {owner.volume_id}, not to {volume_id}")
+        if self._mounts.is_mount_point(target) and target not in mounted_below(self._mounts.table(), self._root):
+            raise Conflict(f"target path {target} is a mount that this driver did not make; unmount it by hand")
+
+    def _mount(self, spec: PublishSpec, known: Volume | None, snapshot: Snapshot) -> None:
+        """Record, then bind; on failure undo what this call did and nothing else."""
+        volume = known or Volume(
+            volume_id=spec.volume_id,
+            reference=str(spec.reference),
+            selection=spec.selection.key,
+            manifest_digest=str(snapshot.manifest_digest),
+            snapshot=snapshot.key,
+            targets=(),
+            pod=spec.pod,
+        )
+        self._records.write(volume.at(spec.target_path))
+        created = False
+        try:
+            created = _create_directory(spec.target_path)
+            self._mounts.bind_read_only(snapshot.tree, spec.target_path, noexec=self._noexec)
+        except BaseException:
+            if created:
+                _remove_directory(spec.target_path)
+            self._keep_or_drop(volume.without(spec.target_path))
+            raise
+        log.event("published", reference=volume.reference, digest=volume.manifest_digest, target=spec.target_path)
+
+    def _keep_or_drop(self, volume: Volume) -> None:
+        if volume.targets:
+            self._records.write(volume)
+        else:
+            self._records.drop(volume.volume_id)
+
+    @contextmanager
+    def _hold(self, volume_id: str, target: Path, *, patience: float = 0.0) -> Iterator[None]:
+        with (
+            self._locks.hold(f"volume {volume_id}", patience=patience),
+            self._locks.hold(f"target path {target}", patience=patience),
+        ):
+            yield
+
+    @contextmanager
+    def _interruptible(self, volume_id: str, wait: Wait) -> Iterator[None]:
+        with self._lock:
+            self._waiting[volume_id] = wait
+        try:
+            yield
+        except Dropped:
+            raise StillPulling(
+                f"volume {volume_id} was unpublished or its caller left while it was being pulled"
+            ) from None
+        finally:
+            with self._lock:
+                del self._waiting[volume_id]
+
+    def _interrupt(self, volume_id: str) -> None:
+        with self._lock:
+            wait = self._waiting.get(volume_id)
+        if wait:
+            wait.drop()
+
+
+def _create_directory(target: Path) -> bool:
+    """Create the target directory; whether it was missing. Its parent exists (CSI spec, NodePublishVolume)."""
+    try:
+        target.mkdir(mode=0o750)
+    except FileExistsError:
+        if not target.is_dir():
+            raise Conflict(f"target path {target} is not a directory; remove it") from None
+        return False
+    except FileNotFoundError:
+        raise InvalidRequest(f"target path {target} has no parent directory; create {target.parent} first") from None
+    return True
+
+
+def _remove_directory(target: Path) -> None:
+    """Remove the empty target directory, if it is there (CSI spec, NodeUnpublishVolume deletes it)."""
+    try:
+        target.rmdir()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise Conflict(
+            f"target path {target} cannot be removed ({error.strerror}); it holds files that no volume brought"
+        ) from error

@@ -1,0 +1,44 @@
+"""What a new driver makes of the records that the one before left behind."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from csi_driver.host.mounts import Mounts
+from csi_driver.host.origins import mounted_below
+from csi_driver.volumes.records import Records
+from csi_driver.volumes.volume import Volume
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """How many volumes were found mounted, and how many records had nothing mounted any more."""
+
+    kept: int
+    dropped: int
+
+
+def recover(records: Records, mounts: Mounts) -> Recovered:
+    """Bring the records in line with the mount table; live mounts are never touched.
+
+    A target that is not mounted, after a reboot or a crash between record and mount, is dropped: kubelet publishes it
+    again if its pod still exists.
+    """
+    points = {Path(mount.point) for mount in mounts.table()}
+    kept = dropped = 0
+    for volume in records.all():
+        alive = replace(volume, targets=tuple(path for path in volume.targets if path in points))
+        if alive == volume:
+            kept += 1
+        elif alive.targets:
+            records.write(alive)
+            kept += 1
+        else:
+            records.drop(volume.volume_id)
+            dropped += 1
+    return Recovered(kept, dropped)
+
+
+def mounted_snapshots(records: list[Volume], mounts: Mounts, snapshots: Path) -> set[str]:
+    """The keys of all snapshots that a record or a mount still needs: what the collector must not touch."""
+    recorded = {volume.snapshot for volume in records}
+    return recorded | {shown.parts[0] for shown in mounted_below(mounts.table(), snapshots).values()}

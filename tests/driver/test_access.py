@@ -1,0 +1,87 @@
+"""Who may have a private model: whose credentials can read it, also when the node holds it already."""
+
+import json
+from base64 import b64encode
+from collections.abc import Iterator
+
+import pytest
+
+from csi_driver.errors import AccessDenied, NotFound, Unauthenticated
+from tests.fixtures.driver import Node, RunningDriver, content
+from tests.fixtures.registry import EmbeddedRegistry
+
+MODEL = {"weights.bin": b"secret weights"}
+USERS = {"alice": "wonderland", "mallory": "guess"}
+
+
+@pytest.fixture(params=["basic", "bearer"])
+def registry(request: pytest.FixtureRequest) -> Iterator[EmbeddedRegistry]:
+    with EmbeddedRegistry(auth=request.param, users=USERS, grants={"alice": ["team/*"]}) as registry:
+        registry.push_model("team/model", "v1", MODEL)
+        yield registry
+
+
+def secret(registry: EmbeddedRegistry, user: str, password: str | None = None) -> dict[str, str]:
+    auth = b64encode(f"{user}:{password or USERS[user]}".encode()).decode()
+    return {".dockerconfigjson": json.dumps({"auths": {registry.host: {"auth": auth}}})}
+
+
+def test_a_volume_brings_its_own_credentials(registry: EmbeddedRegistry, driver: RunningDriver) -> None:
+    reference = registry.reference("team/model", "v1")
+    assert content(driver.publish("a", reference, secrets=secret(registry, "alice"))) == MODEL
+    plain = {"username": "alice", "password": "wonderland"}
+    assert content(driver.publish("b", reference, secrets=plain)) == MODEL
+
+
+def test_the_node_brings_credentials_for_who_has_none(registry: EmbeddedRegistry, node: Node) -> None:
+    (node.home / "docker").mkdir()
+    (node.home / "docker" / "config.json").write_text(secret(registry, "alice")[".dockerconfigjson"])
+    with node.driver() as driver:
+        assert content(driver.publish("a", registry.reference("team/model", "v1"))) == MODEL
+
+
+@pytest.mark.parametrize("selector", ["tag", "digest"])
+def test_a_copy_that_another_pod_pulled_opens_no_door(
+    registry: EmbeddedRegistry, driver: RunningDriver, selector: str
+) -> None:
+    digest = registry.store.put_manifest(
+        "team/model", None, registry.manifest("team/model", "v1"), "application/vnd.oci.image.manifest.v1+json"
+    )
+    reference = registry.reference("team/model", "v1" if selector == "tag" else digest)
+    driver.publish("a", reference, secrets=secret(registry, "alice"))
+    for policy in ("IfNotPresent", "Always"):
+        with pytest.raises((Unauthenticated, AccessDenied), match="team/model"):
+            driver.publish("b", reference, {"pullPolicy": policy})
+        with pytest.raises((Unauthenticated, AccessDenied), match="team/model"):
+            driver.publish("c", reference, {"pullPolicy": policy}, secrets=secret(registry, "mallory"))
+        with pytest.raises((Unauthenticated, AccessDenied), match="team/model"):
+            driver.publish("d", reference, {"pullPolicy": policy}, secrets=secret(registry, "alice", "wrong"))
+    with pytest.raises(NotFound, match="pullPolicy is Never"):
+        driver.publish("e", reference, {"pullPolicy": "Never"})
+    assert not any(driver.node.target(pod).exists() for pod in "bcde")
+    assert content(driver.publish("f", reference, secrets=secret(registry, "alice"))) == MODEL
+
+
+def test_who_was_allowed_before_stays_allowed_while_the_registry_is_down(node: Node) -> None:
+    with EmbeddedRegistry(auth="basic", users=USERS) as registry:
+        registry.push_model("team/model", "v1", MODEL)
+        reference, alice = registry.reference("team/model", "v1"), secret(registry, "alice")
+        with node.driver() as driver:
+            driver.publish("a", reference, secrets=alice)
+    with node.driver() as driver:
+        assert content(driver.publish("b", reference, secrets=alice)) == MODEL
+        with pytest.raises(Exception, match=registry.host):
+            driver.publish("c", reference)
+
+
+def test_no_secret_is_ever_on_disk_or_in_a_message(registry: EmbeddedRegistry, driver: RunningDriver) -> None:
+    reference = registry.reference("team/model", "v1")
+    driver.publish("a", reference, secrets=secret(registry, "alice"))
+    with pytest.raises((Unauthenticated, AccessDenied)) as refused:
+        driver.publish("b", reference, secrets=secret(registry, "alice", "drowssap"))
+    assert "drowssap" not in str(refused.value)
+    for path in driver.node.root.rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            assert b"wonderland" not in data
+            assert b64encode(b"alice:wonderland") not in data

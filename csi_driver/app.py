@@ -66,7 +66,7 @@ class Driver:
     def start(self) -> None:
         """Recover what the driver before left behind, then serve."""
         self._cache.recover()
-        recovered = recover(self._records, self._mounts)
+        recovered = recover(self._records, self._mounts, self._places.snapshots)
         log.event("recovered", volumes=recovered.kept, dropped_records=recovered.dropped, root=self._config.root_dir)
         if self._config.metrics_addr:
             self._metrics.serve(self._config.metrics_addr)

@@ -6,7 +6,6 @@ with its unit and its reason; an unknown key is refused with the list of known o
 
 import os
 import re
-import socket
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from pathlib import Path
@@ -176,7 +175,7 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
     pull = cast(PullConfig, settings.pop("pull_config", PullConfig()))
     if "docker_config_dir" not in (given.get("pull_config") or {}) and environ.get("DOCKER_CONFIG"):
         pull = PullConfig(**{**_values(pull), "docker_config_dir": Path(environ["DOCKER_CONFIG"])})
-    settings.setdefault("node_id", socket.gethostname())
+    settings.setdefault("node_id", os.uname().nodename)
     config = Config(**settings, pull_config=pull, ignored=ignored)
     return _checked(config, environ)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from csi_driver.cli.exits import MEANINGS
 from csi_driver.config import IGNORED, Config
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -38,3 +39,8 @@ def test_every_ignored_setting_of_the_go_driver_is_named() -> None:
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_the_table_of_exit_codes_is_the_command_lines_own() -> None:
+    table = re.findall(r"^\| (\d+) \| (.*) \|$", (DOCS / "command-line.md").read_text(), flags=re.MULTILINE)
+    assert table == [(str(code.value), meaning) for code, meaning in MEANINGS]

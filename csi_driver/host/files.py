@@ -76,30 +76,43 @@ def make_directories(path: Path, *, below: Path) -> None:
 def write_atomically(path: Path, data: bytes, *, durable_name: bool = True) -> None:
     """Replace the file: a reader sees the old bytes or the new, never a mixture, also after a power cut.
 
-    The bytes are on the disk before they get their name. With `durable_name` the name is as well when this returns.
-    Without, a power cut may bring the old file (or none) back, which spares the second of two journal commits (about
-    1 ms on ext4); that is enough for what describes only the running node, such as which volumes are mounted: a power
-    cut ends the mounts too. Raises `NoSpace`.
+    The bytes are on the disk before they get their name. With `durable_name` the name is as well when this returns;
+    without, a power cut may bring the old file (or none) back. Raises `NoSpace`.
     """
-    temporary = path.parent / f"{_TEMPORARY}{secrets.token_hex(8)}"
-    with full_disk_named(path):
-        try:
-            _write_new(temporary, data)
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+    _replace(path, data, synced=True)
     if durable_name:
         sync_directory(path.parent)
 
 
-def _write_new(path: Path, data: bytes) -> None:
+def write_for_this_boot(path: Path, data: bytes) -> None:
+    """Replace the file: a reader sees the old bytes or the new, also when this process is killed; nothing is synced.
+
+    After a power cut the file may be old, missing or damaged. That is enough for what describes the running node, such
+    as which volumes are mounted: a power cut ends the mounts too. It spares a pod's start two journal commits, which
+    take as long as the disk is busy. Raises `NoSpace`.
+    """
+    _replace(path, data, synced=False)
+
+
+def _replace(path: Path, data: bytes, *, synced: bool) -> None:
+    temporary = path.parent / f"{_TEMPORARY}{secrets.token_hex(8)}"
+    with full_disk_named(path):
+        try:
+            _write_new(temporary, data, synced=synced)
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def _write_new(path: Path, data: bytes, *, synced: bool) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:
         view = memoryview(data)
         while view:
             view = view[os.write(descriptor, view) :]
-        os.fdatasync(descriptor)
+        if synced:
+            os.fdatasync(descriptor)
     finally:
         os.close(descriptor)
 

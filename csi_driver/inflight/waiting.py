@@ -8,7 +8,6 @@ from threading import Event, Lock
 
 from csi_driver.errors import Stopping
 
-
 _LONGEST_SLEEP = 3600.0  # seconds; the platform's own limit is beyond any deadline but that of `Deadline.never`
 
 

@@ -65,6 +65,10 @@ class Puller:
         """The snapshot of that key, where the node holds it."""
         return self._cache.snapshot(key)
 
+    def release(self, key: str) -> None:
+        """A volume showed the snapshot until now: what was used longest ago is the first to be given up."""
+        self._cache.touch(key)
+
     def under_way(self) -> int:
         """How many pulls are going on."""
         return len(self._pulls.keys())

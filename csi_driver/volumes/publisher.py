@@ -32,6 +32,8 @@ class Puller(Protocol):
 
     def cached(self, key: str) -> Snapshot | None: ...
 
+    def release(self, key: str) -> None: ...
+
 
 class Publisher:
     """The life of the volumes of this node.
@@ -76,6 +78,7 @@ class Publisher:
             _remove_directory(target)
             if known:
                 self._keep_or_drop(known.without(target))
+                self._puller.release(known.snapshot)
 
     def stats(self, volume_id: str, path: Path | None) -> VolumeStats:
         """How much the volume holds and whether it is sound, at `path` or wherever it is published.

@@ -26,9 +26,9 @@ class Records:
     def write(self, volume: Volume) -> None:
         """Keep `volume`: after a crash of the driver the record is there, whole.
 
-        A power failure may lose the newest record, and then it has also unmounted what the record was about.
+        A power cut may lose or damage it, and then it has also unmounted what the record was about.
         """
-        files.write_atomically(self._path(volume.volume_id), volume.encode(), durable_name=False)
+        files.write_for_this_boot(self._path(volume.volume_id), volume.encode())
 
     def drop(self, volume_id: str) -> None:
         """Forget `volume_id`; doing it twice is doing it once."""

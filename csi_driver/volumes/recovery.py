@@ -17,13 +17,19 @@ class Recovered:
     dropped: int
 
 
-def recover(records: Records, mounts: Mounts) -> Recovered:
+def recover(records: Records, mounts: Mounts, snapshots: Path) -> Recovered:
     """Bring the records in line with the mount table; live mounts are never touched.
 
     A target that is not mounted, after a reboot or a crash between record and mount, is dropped: kubelet publishes it
-    again if its pod still exists.
+    again if its pod still exists. So is a mount of ours that is not read-only: a kernel before 5.12 takes two steps to
+    make one, the driver was killed between them, and no pod has started on it.
     """
-    points = {Path(mount.point) for mount in mounts.table()}
+    table = mounts.table()
+    ours = mounted_below(table, snapshots)
+    half_made = {Path(mount.point) for mount in table if not mount.is_read_only} & ours.keys()
+    for point in half_made:
+        mounts.unmount(point)
+    points = {Path(mount.point) for mount in table} - half_made
     kept = dropped = 0
     for volume in records.all():
         alive = replace(volume, targets=tuple(path for path in volume.targets if path in points))

@@ -5,6 +5,8 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,12 +20,17 @@ def names(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
-@pytest.mark.parametrize("durable", [True, False])
-def test_a_file_is_replaced_whole_and_nothing_else_is_left(tmp_path: Path, durable: bool) -> None:
+WRITERS = [files.write_atomically, partial(files.write_atomically, durable_name=False), files.write_for_this_boot]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_a_file_is_replaced_whole_and_nothing_else_is_left(
+    tmp_path: Path, write: Callable[[Path, bytes], None]
+) -> None:
     path = tmp_path / "record"
-    files.write_atomically(path, b"old", durable_name=durable)
+    write(path, b"old")
     with path.open("rb") as reader:
-        files.write_atomically(path, b"new", durable_name=durable)
+        write(path, b"new")
         assert reader.read() == b"old"
     assert path.read_bytes() == b"new"
     assert names(tmp_path) == ["record"]

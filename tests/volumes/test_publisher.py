@@ -1,6 +1,7 @@
 """Publishing and unpublishing, on real mounts; only the puller is a stand-in that has every model at once."""
 
 import os
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +41,7 @@ class EveryModel:
         self.root = root
         self.snapshots: dict[str, Snapshot] = {}
         self.known: list[str | None] = []
+        self.released: list[str] = []
         self.failure: Exception | None = None
         self.asked = threading.Event()
         self.ready = threading.Event()
@@ -66,6 +68,9 @@ class EveryModel:
 
     def cached(self, key: str) -> Snapshot | None:
         return self.snapshots.get(key)
+
+    def release(self, key: str) -> None:
+        self.released.append(key)
 
 
 class Node:
@@ -127,6 +132,7 @@ def test_unpublishing_removes_mount_directory_and_record_and_can_be_repeated(nod
         node.publisher.unpublish(spec.volume_id, spec.target_path)
         assert not spec.target_path.exists()
         assert node.records.all() == []
+    assert node.models.released == list(node.models.snapshots)
 
 
 def test_an_unknown_volume_is_unpublished_by_doing_nothing(node: Node) -> None:
@@ -273,13 +279,22 @@ def test_recovery_keeps_what_is_mounted_and_drops_what_is_not(node: Node) -> Non
         node.publisher.publish(spec, soon())
     node.mounts.unmount(dead.target_path)
     node.mounts.unmount(half.target_path)
-    assert recover(node.records, node.mounts) == Recovered(kept=2, dropped=1)
+    assert recover(node.records, node.mounts, node.root / "snapshots") == Recovered(kept=2, dropped=1)
     assert {volume.volume_id: volume.targets for volume in node.records.all()} == {
         "csi-alive": (alive.target_path,),
         "csi-half": (node.pods / "half-2",),
     }
     node.publisher.publish(dead, soon())  # kubelet asks again after a reboot
     assert os.listdir(dead.target_path) == ["weights.bin"]
+
+
+def test_recovery_removes_a_mount_that_a_kill_left_writable(node: Node) -> None:
+    spec = node.spec()
+    node.publisher.publish(spec, soon())
+    node.mounts.unmount(spec.target_path)
+    subprocess.run(["mount", "--bind", next(iter(node.models.snapshots.values())).tree, spec.target_path], check=True)
+    assert recover(node.records, node.mounts, node.root / "snapshots") == Recovered(kept=0, dropped=1)
+    assert not node.mounts.is_mount_point(spec.target_path)
 
 
 def test_a_live_mount_whose_record_was_lost_still_pins_its_snapshot(node: Node) -> None:

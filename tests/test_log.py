@@ -24,7 +24,13 @@ def test_a_json_event_holds_its_fields_and_those_of_its_context(capsys: pytest.C
     with log.context(volume="csi-1", pod=None):
         log.event("published", bytes=12, target="/a b")
     event = json.loads(capsys.readouterr().err)
-    assert {"message": "published", "volume": "csi-1", "bytes": 12, "target": "/a b", "level": "info"}.items() <= event.items()
+    assert {
+        "message": "published",
+        "volume": "csi-1",
+        "bytes": 12,
+        "target": "/a b",
+        "level": "info",
+    }.items() <= event.items()
     assert "pod" not in event
 
 

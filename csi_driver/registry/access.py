@@ -139,12 +139,14 @@ class Access:
         except ValueError as error:
             shown = challenge.parameters.get("realm", "").partition("?")[0][:100]
             raise Rejected(f"it names {shown!r} as its token service, which is refused: {error}") from None
-        own = f"repository:{self._repository}:{self._actions}"
+        return TokenRequest(realm, challenge.parameters.get("service", ""), self._scope(challenge), credential)
+
+    def _scope(self, challenge: Challenge) -> str:
+        """The registry's own words for what it guards, if they are about this; some say nothing, or an example."""
         scope = challenge.parameters.get("scope", "")
-        offers_all = all(action in scope for action in self._actions.split(","))
-        return TokenRequest(
-            realm, challenge.parameters.get("service", ""), scope if scope and offers_all else own, credential
-        )
+        if self._repository in scope and all(action in scope for action in self._actions.split(",")):
+            return scope
+        return f"repository:{self._repository}:{self._actions}"
 
     def _explanation(self, reason: str) -> str:
         registry, told = self._registry.authority, f" ({reason})" if reason else ""

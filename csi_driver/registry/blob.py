@@ -171,7 +171,6 @@ class _Received(_Opened):
         self._stream = stream
         self._left = expected
         self._what = what
-        self._closed = False
 
     def readinto(self, view: memoryview, /) -> int:
         if self._left == 0:
@@ -188,9 +187,7 @@ class _Received(_Opened):
         self._stream.abort()
 
     def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._stream.close()
+        self._stream.close()
 
 
 class _Memory(_Opened):

@@ -47,7 +47,7 @@ class Stream(Protocol):
         """From any thread: end a `readinto` that is under way."""
 
     def close(self) -> None:
-        """Give the connection back, or close it if the body was not read to its end."""
+        """Give the connection back, or close it if the body was not read to its end; a second time does nothing."""
 
 
 @dataclass(frozen=True, slots=True)

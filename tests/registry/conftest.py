@@ -13,10 +13,11 @@ from csi_driver.registry.blob import BlobSource
 from csi_driver.registry.client import Registry, Repository
 from csi_driver.registry.keychain import Keychain
 from csi_driver.registry.retry import Retry
-from csi_driver.registry.transport import Transport
+from csi_driver.registry.transport import Transport, tls_context
 from tests.fixtures.registry import EmbeddedRegistry
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
+TLS = tls_context()  # costs 30 ms
 
 
 @dataclass
@@ -38,7 +39,7 @@ class Client:
         **options: Any,
     ) -> Repository:
         """A new client's view; `options` are those of `Transport`."""
-        self.transports.append(Transport(**{"stall_timeout": 10.0, **options}))
+        self.transports.append(Transport(**{"stall_timeout": 10.0, "tls": TLS, **options}))
         registry = Registry(
             transport=self.transports[-1],
             node_keychain=node_keychain or Keychain.anonymous(),

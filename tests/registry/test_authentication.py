@@ -57,7 +57,7 @@ def test_r5_a_bare_challenge_and_a_bare_token_are_enough(client: Client, field: 
         registry.access.token_field = field
         registry.push_model("team/model", "v1", FILES)
         client.repository(registry.reference("team/model", "v1"), user("ann", "hunter2")).manifest("v1")
-        (token,) = registry.seen(server="tokens")
+        token = registry.seen(server="tokens")[0]
     assert token.query == {"account": "x", "scope": "repository:team/model:pull"}
 
 
@@ -164,6 +164,16 @@ def test_r6_a_token_that_expires_in_the_middle_is_replaced_once(client: Client) 
         assert registry.count(server="tokens") == 2
 
 
+def test_a_token_near_its_end_is_replaced_before_it_is_refused(client: Client) -> None:
+    with EmbeddedRegistry(auth="bearer", users={"ann": "a"}, expires_in=1e-9) as registry:
+        registry.push_model("team/model", "v1", FILES)
+        repository = client.repository(registry.reference("team/model", "v1"), user("ann", "a"))
+        repository.manifest("v1")
+        registry.forget_requests()
+        repository.manifest("v1")
+        assert [seen.server for seen in registry.requests] == ["tokens", "registry"]
+
+
 def test_r6_connections_that_are_refused_together_share_one_new_token(client: Client) -> None:
     with EmbeddedRegistry(auth="bearer", users={"ann": "a"}) as registry:
         blob = registry.put_blob(CONTENT)
@@ -224,7 +234,7 @@ def test_a_registry_that_wants_nothing_gets_nothing(client: Client, registry: Em
 
 def test_a_401_without_a_way_is_told(client: Client) -> None:
     with EmbeddedRegistry(auth="bearer", users={"ann": "a"}) as registry:
-        registry.access.challenges = lambda *_: ["Negotiate abc=="]
+        registry.access.challenges = lambda *_: ("Negotiate abc==",)
         with pytest.raises(Unauthenticated, match="it wants 'negotiate' authentication"):
             client.repository(registry.reference("team/model", "v1"), user("ann", "a")).manifest("v1")
 

@@ -169,6 +169,16 @@ def test_an_abort_from_another_thread_ends_a_waiting_read(client: Client, regist
         thread.join()
 
 
+def test_an_abort_that_comes_too_late_hurts_nobody(source: BlobSource, registry: EmbeddedRegistry) -> None:
+    with source.open(0, 10) as body:
+        while body.readinto(memoryview(bytearray(10))):
+            pass
+    with source.open(10, 20) as other:
+        body.abort()
+        assert other.readinto(memoryview(bytearray(10))) == 10
+    assert registry.connections() == 1
+
+
 def test_r14_an_unknown_blob_is_not_found(client: Client, registry: EmbeddedRegistry) -> None:
     repository = client.repository(registry.reference("team/model", "v1"))
     with pytest.raises(NotFound, match="BLOB_UNKNOWN"):
@@ -206,6 +216,17 @@ def test_r22_many_blobs_at_once_use_a_bounded_number_of_connections(client: Clie
         thread.join()
     assert registry.count(path=BLOBS) == 200
     assert registry.connections() <= 8
+
+
+def test_r22_only_some_idle_connections_are_kept(source: BlobSource, registry: EmbeddedRegistry) -> None:
+    bodies = [source.open(0, 1) for _ in range(12)]
+    for body in bodies:
+        with body:
+            assert body.readinto(memoryview(bytearray(1))) == 1
+    again = [source.open(0, 1) for _ in range(12)]
+    for body in again:
+        body.close()
+    assert registry.connections() == 12 + 4
 
 
 def test_content_that_the_descriptor_carries_needs_no_request(client: Client, registry: EmbeddedRegistry) -> None:

@@ -25,6 +25,16 @@ def test_r14_a_busy_registry_is_asked_again(client: Client, registry: EmbeddedRe
     assert client.sleeps == [0.5, 1.0]
 
 
+@pytest.mark.parametrize("status", [501, 507, 304])
+def test_what_makes_no_sense_or_does_not_pass_is_unavailable_at_once(
+    client: Client, registry: EmbeddedRegistry, status: int
+) -> None:
+    registry.faults.add(Fault(status=status))
+    with pytest.raises(Unavailable, match=f"answered {status} for manifest v1 of"):
+        client.repository(registry.reference("team/model", "v1")).manifest("v1")
+    assert client.sleeps == []
+
+
 def test_r14_blobs_are_asked_for_again_as_well(client: Client, registry: EmbeddedRegistry) -> None:
     digest = registry.put_blob(CONTENT)
     registry.faults.add(Fault(status=503), times=2)
@@ -65,7 +75,7 @@ def test_patience_ends_and_the_error_names_host_and_cause(client: Client) -> Non
         ),
         (requests.ConnectionError("secret", requests.Timeout("secret")), True, "nothing came from r.io for too long"),
         (requests.ConnectionError("https://r.io/x?secret"), True, "the connection to r.io failed: ConnectionError"),
-        (http.client.RemoteDisconnected(), True, "failed: it was closed without an answer"),
+        (http.client.RemoteDisconnected("secret"), True, "failed: it was closed without an answer"),
         (http.client.IncompleteRead(b"secret"), True, "failed: it ended in the middle of an answer"),
         (http.client.BadStatusLine("secret"), True, "failed: the answer is not HTTP"),
         (UnicodeError("label too long"), True, "failed: UnicodeError"),

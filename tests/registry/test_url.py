@@ -22,9 +22,13 @@ def test_a_url_is_written_as_it_goes_out(text: str, shown: str) -> None:
     assert Url.parse(shown) == Url.parse(text)
 
 
-@pytest.mark.parametrize("text", ["", "/v2/", "ftp://r.io/", "file:///etc/passwd", "https://", "https://r.io:x/", "https://[::1", "https://r.io:99999/", "https://ré.io/"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    ["", "/v2/", "ftp://r.io/", "file:///etc/passwd", "https://", "https://r.io:x/", "https://[::1",
+     "https://r.io:99999/", "https://ré.io/"],
+)  # fmt: skip
 def test_what_cannot_be_asked_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="it "):
+    with pytest.raises(ValueError, match=r"its scheme|it is|it names"):
         Url.parse(text)
 
 

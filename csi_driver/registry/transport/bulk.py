@@ -145,6 +145,7 @@ class BulkStream:
         self._connection = connection
         self._url = url
         self._received = 0
+        self._closed = False
         self._whole = response.isclosed()  # http.client closes an answer that can have no body
         self.response = response
         self.length = response.length
@@ -165,10 +166,14 @@ class BulkStream:
 
     def abort(self) -> None:
         """Shut the socket down beneath TLS, which is not made for two threads: the one that reads wakes up."""
-        with suppress(OSError):
-            socket.socket.shutdown(self._connection.wire, socket.SHUT_RDWR)
+        if not self._closed:  # else the connection may serve another range by now
+            with suppress(OSError):
+                socket.socket.shutdown(self._connection.wire, socket.SHUT_RDWR)
 
     def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
         if self._whole and not self.response.will_close:
             self._bulk.give_back(self._connection)
         else:

@@ -1,0 +1,73 @@
+"""`model-csi list`: what this node holds."""
+
+import json
+import time
+from datetime import UTC, datetime
+
+import click
+
+from csi_driver.cli.driver import driver
+from csi_driver.cli.options import Invocation, endpoint_option, output_option
+from csi_driver.cli.output import emit_json, emit_table, human_size
+from csi_driver.volumes.inventory import CachedModel
+
+_SPANS = ((86400, "day"), (3600, "hour"), (60, "minute"))
+
+
+@click.command("list")
+@endpoint_option
+@output_option
+@click.pass_obj
+def list_models(invocation: Invocation, output: str) -> None:
+    """List the models in this node's cache.
+
+    The JSON is an array of objects with the keys reference, digest, excluded (an object with the keys weights, true or
+    false, and patterns), size (bytes), files, volumes (how many show the model now) and lastUsed (RFC 3339).
+    """
+    with driver(invocation.endpoint) as client:
+        models = client.list_models()
+    if output == "json":
+        emit_json([_document(model) for model in models])
+        return
+    header = ("REFERENCE", "DIGEST", "SIZE", "FILES", "VOLUMES", "LAST USED", "EXCLUDED")
+    emit_table(header, (_row(model) for model in models), right=(2, 3, 4))
+
+
+def _document(model: CachedModel) -> dict[str, object]:
+    weights, patterns = _excluded(model)
+    return {
+        "reference": model.reference,
+        "digest": model.manifest_digest,
+        "excluded": {"weights": weights, "patterns": patterns},
+        "size": model.size,
+        "files": model.files,
+        "volumes": model.volumes,
+        "lastUsed": datetime.fromtimestamp(model.last_used, UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+    }
+
+
+def _row(model: CachedModel) -> tuple[str, ...]:
+    weights, patterns = _excluded(model)
+    return (
+        model.reference,
+        model.manifest_digest[:19],  # "sha256:" and twelve digits
+        human_size(model.size),
+        str(model.files),
+        str(model.volumes),
+        _ago(time.time() - model.last_used),
+        ", ".join(["weights"] * weights + patterns),
+    )
+
+
+def _excluded(model: CachedModel) -> tuple[bool, list[str]]:
+    """Whether the weights are left out, and by which patterns other files (the form of `Selection.key`)."""
+    weights, *patterns = json.loads(model.selection or "[false]")
+    return weights, patterns
+
+
+def _ago(seconds: float) -> str:
+    for span, name in _SPANS:
+        if seconds >= span:
+            number = int(seconds // span)
+            return f"{number} {name}{'' if number == 1 else 's'} ago"
+    return "just now"

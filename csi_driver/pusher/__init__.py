@@ -1,0 +1,6 @@
+"""Where a directory becomes a model in a registry."""
+
+from csi_driver.pusher.pusher import Pushed, Pusher
+from csi_driver.pusher.tally import Tally
+
+__all__ = ["Pushed", "Pusher", "Tally"]

@@ -22,12 +22,15 @@ WEIGHT_SUFFIXES = _words(
 """Extensions, in lower case, of files that hold parameters and nothing else."""
 
 _PACKED_AS_WEIGHTS = WEIGHT_SUFFIXES | _words(
-    "index state vocab ot model pkl pickle joblib nc coreml mleap surml prototxt dlc circle nb"
+    """
+    index state vocab ot model pkl pickle joblib nc coreml mil mleap surml prototxt dlc circle nb
+    arrow parquet ftz ark db
+    """
 )
 _CONFIG_SUFFIXES = _words(
     """
     json jsonl json5 jsonc yaml yml toml ini cfg conf config properties props prop xml xsd rng
-    modelcard meta params hparams hyperparams wandb mlflow tensorboard
+    modelcard meta params hparams hyperparams wandb mlflow tensorboard tiktoken
     """
 )
 _CODE_SUFFIXES = _words(
@@ -38,14 +41,21 @@ _CODE_SUFFIXES = _words(
 )
 _DOC_SUFFIXES = _words(
     """
-    md txt rst adoc tex bib org pdf html htm log rtf csv doc docx odt xls xlsx ods ppt pptx odp epub
-    jpg jpeg png gif bmp tiff ico webp heic heif svg mp4 mov avi mkv webm m4v flv wmv mpg mpeg
+    md txt rst adoc asciidoc textile wiki mediawiki tex latex ltx texi texinfo bib org info man chm hlp
+    pdf xps html htm xhtml mhtml mht xsl xslt log rtf csv pages wpd numbers key mobi azw azw3 epub fb2
+    fb3 lit pdb djvu djv doc docx docm dot dotx dotm odt ott fodt xls xlsx xlsm xlsb xlt xltx xltm ods ots fods
+    ppt pptx pptm pps ppsx ppsm pot potx potm odp otp fodp
+    jpg jpeg png gif bmp tiff ico webp heic heif hevc svg mp4 mov avi mkv webm m4v flv wmv mpg mpeg
     """
 )
-_CONFIG_NAME = re.compile(r".*tokenizer\.model.*|config\.json\..*", re.DOTALL)
-_WEIGHT_NAME = re.compile(r".*\.data-.*", re.DOTALL)
+_CONFIG_NAME = re.compile(
+    r".*tokenizer\.model.*|config\.json\..*|(?:vocab|merges|added_tokens)\.txt|chat_template\.jinja|"
+    r"spiece\.model|tiktoken\.model|sentencepiece.*\.(?:model|vocab)",
+    re.DOTALL,
+)
+_WEIGHT_NAME = re.compile(r".*\.data-.*|.*\.(?:bin|gguf|llamafile)\..*|.*\.onnx_data.*|tensor\d+_\d+", re.DOTALL)
 _CODE_NAME = re.compile(r"(?:makefile|dockerfile|cmakelists\.txt|requirements.*\.txt)(?:\..*)?", re.DOTALL)
-_DOC_NAME = re.compile(r"license.*|readme.*|setup.*|.*requirements.*", re.DOTALL)
+_DOC_NAME = re.compile(r"license.*|readme.*|setup.*|.*requirements.*|.*\.tfevents.*", re.DOTALL)
 _LEFT_OUT = re.compile(r"\..*|modelfile|__pycache__|.*\.py[cod]", re.DOTALL)
 
 

@@ -1,8 +1,10 @@
 """The composition root: everything is built here, once; it recovers, serves, and stops when it is told to."""
 
+import logging
 import os
 import secrets
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 from csi_driver import __version__, log
@@ -22,6 +24,7 @@ from csi_driver.host.mounts import Mounts
 from csi_driver.inflight import Deadline, Stop, every, spawn
 from csi_driver.metrics import Metrics
 from csi_driver.oci.manifest import Platform
+from csi_driver.puller.artifact import Artifacts
 from csi_driver.puller.puller import Puller
 from csi_driver.puller.resolver import Resolver
 from csi_driver.registry.client import Registry
@@ -47,7 +50,8 @@ class Driver:
     """One driver on one data root and one socket, from `start` to `stop`."""
 
     def __init__(self, config: Config) -> None:
-        self._config = config
+        # The mount table knows no links, so it tells what is in use only of a data root that is named without any.
+        self._config = config = replace(config, root_dir=config.root_dir.resolve())
         self._places = Places(config.root_dir)
         self._stop = Stop()
         self._metrics = Metrics()
@@ -73,7 +77,8 @@ class Driver:
         self._server.start()
         self._ready = True
         spawn("clean-trash", self._cache.clean_trash)
-        every("housekeeping", _HOUR, self._keep_house, self._stop)
+        for chore in (self._expire_ingests, self._expire_memories, self._collect):
+            every("housekeeping", _HOUR, chore, self._stop, failed=_tell)
 
     def stop(self, grace: float = _GRACE) -> None:
         """Send callers away, end transfers at a place from which they can go on, and leave all mounts alone."""
@@ -101,8 +106,8 @@ class Driver:
             secret=_secret(self._config.root_dir),
         )
         return Puller(
-            registry=registry,
             resolver=resolver,
+            artifacts=Artifacts(registry=registry, resolver=resolver, cache=self._cache),
             cache=self._cache,
             engine=Engine(),
             metrics=self._metrics,
@@ -134,10 +139,15 @@ class Driver:
     def _snapshots_in_use(self) -> set[str]:
         return mounted_snapshots(self._records.all(), self._mounts, self._places.snapshots)
 
-    def _keep_house(self) -> None:
+    def _expire_ingests(self) -> None:
         self._cache.expire_ingests(_INGESTS_KEPT)
+
+    def _expire_memories(self) -> None:
         self._cache.expire_manifests(_MEMORIES_KEPT)
+        self._cache.expire_origins(_MEMORIES_KEPT)
         self._references.expire(_MEMORIES_KEPT)
+
+    def _collect(self) -> None:
         freed = self._cache.collect()
         if freed.bytes:
             log.event("collected", freed_bytes=freed.bytes, snapshots=len(freed.snapshots), layers=len(freed.layers))
@@ -158,6 +168,10 @@ def run(config: Config) -> None:
         received = signal.sigwait(_STOP_SIGNALS)
         log.event("stopping", signal=signal.Signals(received).name)
         driver.stop()
+
+
+def _tell(error: Exception) -> None:
+    log.event("housekeeping failed and is tried again in an hour", level=logging.ERROR, error=error)
 
 
 def _secret(root: Path) -> bytes:

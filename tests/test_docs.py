@@ -9,6 +9,12 @@ import pytest
 
 from csi_driver.cli.exits import MEANINGS
 from csi_driver.config import IGNORED, Config
+from csi_driver.oci.descriptor import Descriptor
+from csi_driver.oci.digest import EMPTY_DIGEST, Digest
+from csi_driver.oci.layout import plan
+from csi_driver.oci.manifest import OCI_MANIFEST, Manifest
+from csi_driver.oci.producers import docker_model_runner, ollama
+from csi_driver.oci.producers.recognition import Producer, recognise
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -44,3 +50,40 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
 def test_the_table_of_exit_codes_is_the_command_lines_own() -> None:
     table = re.findall(r"^\| (\d+) \| (.*) \|$", (DOCS / "command-line.md").read_text(), flags=re.MULTILINE)
     assert table == [(str(code.value), meaning) for code, meaning in MEANINGS]
+
+
+def test_the_table_of_producers_is_how_they_are_recognised() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)` \| .* \| (.*) \| .* \|$", producers_section("Producers"), flags=re.MULTILINE)
+    types = [
+        (label, *found) for label, text in rows for found in re.findall(r"(artifact|config|layer) `([^`]+)`", text)
+    ]
+    assert {label for label, *_ in rows} == {producer.label for producer in Producer}
+    assert {label for label, *_ in types} == {producer.label for producer in Producer}
+    for label, member, media_type in types:
+        assert recognise(manifest_with(**{member: media_type})).label == label, media_type
+
+
+def test_the_table_of_files_without_names_is_what_they_are_called() -> None:
+    text = producers_section("Files without names")
+    rows = re.findall(r"^\| `([a-z-]+)` \| `([^`]+)` \| `([^`]+)` \| `([^`]+)` \|$", text, flags=re.MULTILINE)
+    configs = {
+        "ollama": "application/vnd.docker.container.image.v1+json",
+        "docker-model-runner": "application/vnd.docker.ai.model.config.v0.1+json",
+    }
+    for label, media_type, one, several in rows:
+        for count, name in ((1, one), (2, several)):
+            layout = plan(manifest_with(config=configs[label], layer=media_type, count=count))
+            assert (layout.producer, layout.layers[0].path) == (label, name), media_type
+    prefixes = {ollama.PREFIX: ollama.NAMED, docker_model_runner.PREFIX: docker_model_runner.NAMED}
+    assert {media_type for _, media_type, _, _ in rows} == {p + kind for p, kinds in prefixes.items() for kind in kinds}
+
+
+def producers_section(title: str) -> str:
+    return (DOCS / "formats.md").read_text().split(f"## {title}\n")[1].split("\n## ")[0]
+
+
+def manifest_with(
+    *, artifact: str | None = None, config: str = "application/vnd.acme", layer: str = "text/plain", count: int = 1
+) -> Manifest:
+    layers = tuple(Descriptor(layer, Digest.of(bytes([number])), 1) for number in range(count))
+    return Manifest(OCI_MANIFEST, artifact, Descriptor(config, EMPTY_DIGEST, 0), layers)

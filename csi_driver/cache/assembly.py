@@ -13,9 +13,11 @@ from csi_driver.cache.layout import LayerId
 from csi_driver.cache.snapshots import SnapshotSpec
 from csi_driver.errors import NotFound, UnsupportedArtifact
 from csi_driver.host.directories import DIRECTORY, Directories, Listing, walk
+from csi_driver.host.files import full_disk_named
 from csi_driver.host.tree import TreeWriter
-from csi_driver.oci.layer import Layer, file_mode
+from csi_driver.oci.layer import GeneratedFile, Layer, file_mode
 from csi_driver.oci.layout import placement
+from csi_driver.oci.media import Role
 
 
 @dataclass(slots=True)
@@ -38,7 +40,7 @@ class _Entry:
 
 
 def assemble(root: Path, spec: SnapshotSpec, layers: Layers) -> Assembled:
-    """Fill the empty directory `root` with the selected files of all layers, and make it read-only.
+    """Fill the empty directory `root` with the selected ones of all files, and make it read-only.
 
     Nothing is copied but a file whose mode must differ from that of the layer it shares, and one that has as many names
     as the filesystem allows. The caller syncs the tree. Raises `UnsupportedArtifact` when nothing is selected, or two
@@ -47,6 +49,9 @@ def assemble(root: Path, spec: SnapshotSpec, layers: Layers) -> Assembled:
     """
     with TreeWriter(root) as writer:
         assembly = _Assembly(writer)
+        for file in spec.files:
+            if spec.selection.wants(file.path, Role.OTHER):
+                assembly.generate(file)
         for layer in spec.layers:
             with closing(_selected(layer, spec, layers)) as entries:
                 for entry in entries:
@@ -95,8 +100,22 @@ class _Assembly:
 
     def __init__(self, writer: TreeWriter) -> None:
         self.writer = writer
-        self.owners: dict[str, Layer] = {}
+        self.owners: dict[str, Layer | GeneratedFile] = {}
         self.result = Assembled()
+
+    def generate(self, file: GeneratedFile) -> None:
+        """Write a file that no layer holds; it comes before all layers, and has no time of its own."""
+        descriptor = self.writer.file(file.path)
+        try:
+            with full_disk_named(file.path), open(descriptor, "wb", closefd=False) as target:
+                target.write(file.content)
+            os.utime(descriptor, ns=(0, 0))
+        finally:
+            os.close(descriptor)
+        self.owners[file.path] = file
+        self.result.files += 1
+        self.result.size += len(file.content)
+        self.result.own_bytes += len(file.content)
 
     def add(self, layer: Layer, entry: _Entry) -> None:
         self._refuse_file_as_parent(layer, entry.path)
@@ -150,6 +169,9 @@ class _Assembly:
             os.close(source)
 
 
-def _collision(path: str, first: Layer, second: Layer) -> UnsupportedArtifact:
-    digests = f"layers {first.descriptor.digest} and {second.descriptor.digest}"
-    return UnsupportedArtifact(f"{digests} both bring {path!r}, and not the same; the model must be packed again")
+def _collision(path: str, first: Layer | GeneratedFile, second: Layer) -> UnsupportedArtifact:
+    one = f"layer {first.descriptor.digest}" if isinstance(first, Layer) else "the model's configuration"
+    return UnsupportedArtifact(
+        f"{one} and layer {second.descriptor.digest} both bring {path!r}, and not the same; the model must "
+        "be packed again"
+    )

@@ -45,10 +45,18 @@ class Layers:
         path = self._places.layer(layer) / "skeleton"
         return path if layer.is_tree and path.exists() else None
 
-    def ingest(self, layer: LayerId) -> Path:
-        """A private directory to receive the layer in, with what an earlier attempt left there."""
+    def ingest(self, layer: LayerId, registry: str = "") -> Path:
+        """A private directory to receive the layer in, with what an earlier attempt left there.
+
+        What came from another registry is removed: it must not complete what this one has to prove that it holds.
+        """
         path = self._places.ingest(layer)
+        source = path / "registry"
+        if path.exists() and not (source.exists() and source.read_bytes() == registry.encode()):
+            files.remove_tree(path)
         files.make_directory(path, 0o700)
+        if not source.exists():
+            files.write_for_this_boot(source, registry.encode())
         return path
 
     def commit(self, layer: LayerId, *, mode: int | None = None, mtime_ns: int | None = None) -> Path:

@@ -50,6 +50,7 @@ class Places:
     layers/sha256/ab/abcd….tree/    an unpacked layer: its content, and the skeleton from which its digest can be proved
     snapshots/<key>/                snapshot.json, and the tree that is mounted
     manifests/sha256/ab/abcd….json  manifests as the registry served them
+    origins/<name>@<sha256>         which registries have served a layer
     references/ volumes/            what references meant, for whom; the volumes of this node
     trash/                          renamed here first, removed after
     ```
@@ -82,6 +83,10 @@ class Places:
         return self.root / "manifests"
 
     @property
+    def origins(self) -> Path:
+        return self.root / "origins"
+
+    @property
     def references(self) -> Path:
         return self.root / "references"
 
@@ -96,7 +101,8 @@ class Places:
     @property
     def directories(self) -> tuple[Path, ...]:
         """All directories that must exist before anything is kept."""
-        return (self.ingests, self.layers, self.snapshots, self.manifests, self.references, self.volumes, self.trash)
+        return (self.ingests, self.layers, self.snapshots, self.manifests, self.origins, self.references, self.volumes,
+                self.trash)  # fmt: skip
 
     def ingest(self, layer: LayerId) -> Path:
         return self.ingests / layer.name

@@ -4,6 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,10 +61,13 @@ class References:
     def expire(self, older_than_seconds: float) -> int:
         """Forget what nobody asked about for so long, as credentials change and models go; returns how many."""
         now = self._clock()
-        old = [path for path in self._directory.glob("*.json") if now - path.stat().st_mtime > older_than_seconds]
-        for path in old:
-            path.unlink(missing_ok=True)
-        return len(old)
+        count = 0
+        for path in self._directory.glob("*.json"):
+            with suppress(FileNotFoundError):  # forgotten meanwhile
+                if now - path.stat().st_mtime > older_than_seconds:
+                    path.unlink()
+                    count += 1
+        return count
 
     def _path(self, reference: str, fingerprint: str) -> Path:
         name = hashlib.sha256(f"{reference}\0{fingerprint}".encode()).hexdigest()

@@ -13,7 +13,7 @@ from csi_driver import log
 from csi_driver.cache.layout import LayerId, Places
 from csi_driver.host import files
 from csi_driver.oci.digest import Digest
-from csi_driver.oci.layer import Layer
+from csi_driver.oci.layer import GeneratedFile, Layer
 from csi_driver.oci.selection import Selection
 
 _FORMAT = 1
@@ -22,12 +22,17 @@ _KEY = re.compile(r"[0-9a-zA-Z_-]{1,200}")
 
 @dataclass(frozen=True, slots=True)
 class SnapshotSpec:
-    """What a snapshot is to show: the selected files of these layers, which the cache must hold."""
+    """What a snapshot is to show: what is selected of `files` and of these layers, which the cache must hold.
+
+    `parents` are the references of the models that this one builds on, nearest first; layers of theirs are among these.
+    """
 
     reference: str
     manifest_digest: Digest
     selection: Selection
     layers: tuple[Layer, ...]
+    files: tuple[GeneratedFile, ...] = ()
+    parents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,8 @@ class Snapshot:
     """A complete, read-only tree, and what it was made of.
 
     `size` is the length of all files as a pod sees it, in bytes, and `files` counts files and links. `own_bytes` is the
-    part of it that no layer shares. `created` and `last_used` are seconds since the epoch.
+    part of it that no layer shares. `created` and `last_used` are seconds since the epoch. `parents` are references of
+    models that it holds parts of: who may not read them may not have it.
     """
 
     key: str
@@ -49,6 +55,7 @@ class Snapshot:
     own_bytes: int
     created: float
     last_used: float
+    parents: tuple[str, ...] = ()
 
     def encode(self) -> bytes:
         return json.dumps(
@@ -62,6 +69,7 @@ class Snapshot:
                 "files": self.files,
                 "own_bytes": self.own_bytes,
                 "created": self.created,
+                "parents": list(self.parents),
             }
         ).encode()
 
@@ -84,6 +92,7 @@ class Snapshot:
                 own_bytes=int(fields["own_bytes"]),
                 created=float(fields["created"]),
                 last_used=last_used,
+                parents=tuple(str(parent) for parent in fields.get("parents", ())),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not the description of a snapshot: {error!r}") from error

@@ -14,6 +14,7 @@ from csi_driver.cache.layers import Layers
 from csi_driver.cache.layout import VERSION, LayerId, Places
 from csi_driver.cache.leases import Leased, Leases
 from csi_driver.cache.manifests import Manifests
+from csi_driver.cache.origins import Origins
 from csi_driver.cache.snapshots import Snapshot, Snapshots, SnapshotSpec
 from csi_driver.cache.space import Space
 from csi_driver.errors import DriverError
@@ -46,6 +47,7 @@ class Cache:
         self._layers = Layers(self.places)
         self._snapshots = Snapshots(self.places)
         self._manifests = Manifests(self.places)
+        self._origins = Origins(self.places.origins)
         self._leases = Leases()
         self._space = Space(
             usage=lambda: files.usage(root),
@@ -61,13 +63,21 @@ class Cache:
         """The layer's file, or the directory it was unpacked to; None if it is not here, whole and verified."""
         return self._layers.get(layer)
 
+    def is_served(self, layer: LayerId, registry: str) -> bool:
+        """Whether the layer is here and may be shown to readers of this registry, as that has served it before."""
+        return self._layers.get(layer) is not None and self._origins.has(layer, registry)
+
+    def served(self, layer: LayerId, registry: str) -> None:
+        """The registry has served the whole layer just now, whether it is here yet or not."""
+        self._origins.add(layer, registry)
+
     def skeleton(self, layer: LayerId) -> Path | None:
         """What an unpacked layer's blob can be put together from again, along with its files."""
         return self._layers.skeleton(layer)
 
-    def ingest(self, layer: LayerId) -> Path:
-        """A private directory to receive the layer in, with what an earlier attempt left there."""
-        return self._layers.ingest(layer)
+    def ingest(self, layer: LayerId, registry: str = "") -> Path:
+        """A private directory to receive the layer in from this registry, with what an earlier attempt left there."""
+        return self._layers.ingest(layer, registry)
 
     def commit(self, layer: LayerId, *, mode: int | None = None, mtime_ns: int | None = None) -> Path:
         """Give what was received and verified its final name; see `Layers.commit`."""
@@ -106,6 +116,7 @@ class Cache:
                 own_bytes=made.own_bytes,
                 created=now,
                 last_used=now,
+                parents=spec.parents,
             )
             return self._snapshots.publish(staged, snapshot)
         except BaseException:
@@ -177,13 +188,17 @@ class Cache:
         """Give up manifests that no snapshot was made of and that were put so long ago; returns how many."""
         return self._manifests.expire(older_than_seconds, keep={held.manifest_digest for held in self.snapshots()})
 
+    def expire_origins(self, older_than_seconds: float) -> int:
+        """Forget which registries served layers that are not here any more, so long ago; returns how many."""
+        return self._origins.expire(older_than_seconds, keep=dict(self._layers.all()))
+
     def recover(self) -> None:
         """Remove what a process that was killed left half done; unfinished layers stay, to be gone on with.
 
         For the start, before anything else uses the cache.
         """
         self._set_aside(self.places.ingests.glob(f"{_STAGED}*"), owner="left-")
-        for directory in (self.places.root, self.places.references, self.places.volumes):
+        for directory in (self.places.root, self.places.origins, self.places.references, self.places.volumes):
             files.remove_temporaries(directory)
 
     def clean_trash(self) -> None:

@@ -23,10 +23,11 @@ from csi_driver.cli.registries import registries
 from csi_driver.oci.config_blob import MAX_CONFIG_BYTES, ModelConfig
 from csi_driver.oci.digest import Digest
 from csi_driver.oci.index import choose
-from csi_driver.oci.layout import Layer, Layout, plan
+from csi_driver.oci.layout import Layer, Layout
 from csi_driver.oci.manifest import Descriptor, Index, Manifest, Platform, parse_manifest
 from csi_driver.oci.media import is_model_type
 from csi_driver.oci.reference import Reference
+from csi_driver.puller.artifact import lay_out
 from csi_driver.registry.client import Repository
 from csi_driver.registry.keychain import Keychain
 
@@ -79,7 +80,7 @@ def inspect(
 def examine(repository: Repository, reference: Reference) -> Model:
     """The model that `reference` means, of an index the one for this machine's platform."""
     digest, manifest = _resolve(repository, reference.selector)
-    return Model(reference, digest, manifest, plan(manifest), _config(repository, manifest.config))
+    return Model(reference, digest, manifest, lay_out(repository, manifest), _config(repository, manifest.config))
 
 
 def _resolve(repository: Repository, selector: str) -> tuple[Digest, Manifest]:

@@ -91,8 +91,7 @@ class Mounts:
             return False
         if root is not None:
             return root
-        place = os.path.join(os.path.realpath(path.parent), path.name)
-        return any(mount.point == place for mount in self.table())
+        return any(mount.point == str(place_of(path)) for mount in self.table())
 
     def table(self) -> list[Mount]:
         """All mounts, the earlier first; of those stacked at one point, the last is the one that is seen."""
@@ -133,6 +132,11 @@ class Mounts:
                 return False
             raise
         return True
+
+
+def place_of(path: Path) -> Path:
+    """What the mount table calls `path`: the same place, with no link among its parents."""
+    return Path(os.path.realpath(path.parent), path.name)
 
 
 def _failure(what: str, error: OSError) -> DriverError:

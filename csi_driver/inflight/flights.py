@@ -95,8 +95,9 @@ class Flights(Generic[K, V]):
             with self._lock:
                 if self._closed:
                     raise Stopping("the driver is stopping; the next one goes on with this pull")
+                self._forget_unseen()
                 flight = self._flights.get(key)
-                if flight is None or time.monotonic() - flight.landed_at > self._unseen_for:
+                if flight is None:
                     flight = self._flights[key] = _Flight()
                     flight.waits.add(wait)
                     break
@@ -110,6 +111,12 @@ class Flights(Generic[K, V]):
                 self._leave(key, flight, wait)
         self._pool.submit(lambda: self._run(key, flight, fly))
         return flight
+
+    def _forget_unseen(self) -> None:
+        """Drop the failures that nobody has come for: an error keeps alive all that its traceback leads to."""
+        latest = time.monotonic() - self._unseen_for
+        for key in [key for key, flight in self._flights.items() if flight.landed_at < latest]:
+            del self._flights[key]
 
     def _leave(self, key: K, flight: _Flight[V], wait: Wait) -> None:
         with self._lock:

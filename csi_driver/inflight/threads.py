@@ -63,12 +63,17 @@ def spawn(name: str, work: Callable[[], V]) -> "Future[V]":
     return future
 
 
-def every(name: str, seconds: float, work: Callable[[], None], stop: Stop) -> "Future[None]":
-    """Run `work` again and again, `seconds` apart, until `stop` is set."""
+def every(
+    name: str, seconds: float, work: Callable[[], None], stop: Stop, *, failed: Callable[[Exception], None]
+) -> "Future[None]":
+    """Run `work` again and again, `seconds` apart, until `stop` is set; `failed` is told when it raises."""
 
     def repeat() -> None:
         while not stop.wait(seconds):
-            work()
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001  whatever it was, the next run may succeed
+                failed(error)
 
     return spawn(name, repeat)
 

@@ -97,11 +97,15 @@ class Wait:
     def wake(self) -> None:
         self._changed.set()
 
+    def check(self) -> None:
+        """Raise `Dropped` once dropped."""
+        if self._dropped:
+            raise Dropped
+
     def until(self, done: Callable[[], bool]) -> None:
         """Return when `done()` holds; raises `TimeoutError` at the deadline and `Dropped` when dropped."""
         while not done():
-            if self._dropped:
-                raise Dropped
+            self.check()
             changed = self._changed.wait(min(self.deadline.remaining(), _LONGEST_SLEEP))
             if not changed and self.deadline.remaining() == 0:
                 raise TimeoutError

@@ -55,7 +55,8 @@ class Platform:
 class Descriptor:
     """A pointer to content that can be verified.
 
-    `data` is the content itself where the manifest embeds it; it has been verified against size and digest.
+    `data` is the content itself where the manifest embeds it; it has been verified against size and digest. `name` is a
+    member of Ollama's own.
     """
 
     media_type: str
@@ -65,6 +66,7 @@ class Descriptor:
     artifact_type: str | None = None
     platform: Platform | None = None
     data: bytes | None = field(default=None, repr=False)
+    name: str | None = None
 
     @classmethod
     def of_json(cls, value: object, where: str) -> Self:
@@ -80,6 +82,7 @@ class Descriptor:
             artifact_type=read_optional_text(members.get("artifactType"), f"{where}.artifactType"),
             platform=_read_platform(members.get("platform"), f"{where}.platform"),
             data=_embedded(members.get("data"), digest, size),
+            name=name if isinstance(name := members.get("name"), str) and name else None,
         )
 
     def to_json(self) -> dict[str, object]:

@@ -1,59 +1,82 @@
 """Where the layers of an artifact, and the files in them, go in a volume."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 from csi_driver.errors import UnsupportedArtifact
-from csi_driver.oci.layer import DIRECTORY_MODE, Layer, Layout, file_mode
+from csi_driver.oci.layer import DIRECTORY_MODE, GeneratedFile, Layer, Layout, file_mode
 from csi_driver.oci.manifest import Manifest
 from csi_driver.oci.paths import basename, parents
-from csi_driver.oci.producers import modelpack
+from csi_driver.oci.producers import docker_model_runner, generic, modelkit, modelpack, ollama
 from csi_driver.oci.producers.recognition import Producer, recognise
 
-__all__ = ["DIRECTORY_MODE", "Layer", "Layout", "file_mode", "placement", "plan"]
+__all__ = ["DIRECTORY_MODE", "GeneratedFile", "Layer", "Layout", "file_mode", "needs_config", "placement", "plan"]
 
-_LAY_OUT: Mapping[Producer, Callable[[Manifest], Layout]] = MappingProxyType({Producer.MODELPACK: modelpack.lay_out})
-"""One function for each producer whose artifacts can be laid out."""
+_LAY_OUT: Mapping[Producer, Callable[[Manifest], Layout]] = MappingProxyType(
+    {
+        Producer.MODELPACK: modelpack.lay_out,
+        Producer.DOCKER_MODEL_RUNNER: docker_model_runner.lay_out,
+        Producer.OLLAMA: ollama.lay_out,
+        Producer.GENERIC: generic.lay_out,
+    }
+)
+"""One function for each producer whose manifests say all there is to know."""
 
 
-def plan(manifest: Manifest) -> Layout:
-    """The layers that a volume of this artifact consists of, free of conflicts that the manifest alone shows.
+def needs_config(manifest: Manifest) -> bool:
+    """Whether `plan` must be given the configuration blob; for most producers the manifest says it all."""
+    return recognise(manifest) is Producer.MODELKIT
 
-    UnsupportedArtifact for the artifact of another producer, for one without files, and for layers that exclude each
-    other, naming both.
+
+def plan(manifest: Manifest, config: bytes | None = None) -> Layout:
+    """The layers that a volume of this artifact consists of, free of conflicts that manifest and configuration show.
+
+    `config` is the configuration blob where `needs_config`. UnsupportedArtifact for an artifact that no volume can be
+    made of, for one without files, and for layers that exclude each other, naming both.
     """
-    producer = recognise(manifest)
-    lay_out = _LAY_OUT.get(producer)
-    if lay_out is None:
-        raise UnsupportedArtifact(_unsupported(producer, manifest))
-    layout = lay_out(manifest)
-    if not layout.layers:
+    layout = _lay_out(manifest, config)
+    if not layout.layers and layout.parent is None:
         reasons = "".join(f"; {warning}" for warning in layout.warnings[:3])
-        raise UnsupportedArtifact(f"the artifact has no files: none of its layers holds any{reasons}")
-    return Layout(layout.producer, _without_conflicts(layout.layers), layout.warnings)
+        raise UnsupportedArtifact(f"the artifact holds no files: it has no layers, or none with files{reasons}")
+    return replace(layout, layers=without_conflicts(layout.layers))
+
+
+def _lay_out(manifest: Manifest, config: bytes | None) -> Layout:
+    producer = recognise(manifest)
+    if producer is Producer.MODELKIT:
+        if config is None:
+            raise UnsupportedArtifact(
+                f"this is {producer}, of which the manifest alone does not say where files belong"
+            )
+        return modelkit.lay_out(manifest, config)
+    if producer is Producer.IMAGE:
+        raise UnsupportedArtifact(_is_image(manifest))
+    return _LAY_OUT[producer](manifest)
 
 
 def placement(layer: Layer, entries: Sequence[str]) -> Mapping[str, str]:
     """Where the entries of an unpacked tar layer go: entry path to path in the volume, both clean.
 
-    `entries` are all that are not directories. Names in the archive are relative to the volume's root. The exception is
-    a lone file whose layer is annotated with another path of the same file name: AIKit, early modctl, `modctl attach`
-    archive it under a shorter one. For anything else the annotation is a directory or a label.
+    `entries` are all that are not directories. Names in the archive are relative to the volume's root, or to the
+    directory that the layer is `below`. The exception is a lone file whose layer is annotated with another path of the
+    same file name: AIKit, early modctl, `modctl attach` archive it under a shorter one. For anything else the
+    annotation is a directory or a label.
     """
     if len(entries) == 1 and layer.path is not None and basename(layer.path) == basename(entries[0]):
         return {entries[0]: layer.path}
-    return {entry: entry for entry in entries}
+    prefix = f"{layer.below}/" if layer.below else ""
+    return {entry: f"{prefix}{entry}" for entry in entries}
 
 
-def _unsupported(producer: Producer, manifest: Manifest) -> str:
-    artifact_type = f", artifact type {manifest.artifact_type[:100]!r}" if manifest.artifact_type else ""
+def _is_image(manifest: Manifest) -> str:
     return (
-        f"this is {producer} (config type {manifest.config.media_type[:100]!r}{artifact_type}); this version lays out "
-        "ModelPack artifacts: pack the model with modctl build or model-csi push"
+        f"this is {Producer.IMAGE} (config type {manifest.config.media_type[:100]!r}), whose layers cannot be shown as "
+        "a model: pack the model with modctl build or model-csi push"
     )
 
 
-def _without_conflicts(layers: Iterable[Layer]) -> tuple[Layer, ...]:
+def without_conflicts(layers: Iterable[Layer]) -> tuple[Layer, ...]:
     """The layers without repetitions; two that claim one path for different content are refused."""
     files: dict[str, Layer] = {}
     kept: list[Layer] = []

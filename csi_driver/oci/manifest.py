@@ -74,7 +74,7 @@ class Index:
 def parse_manifest(body: bytes, content_type: str | None) -> Manifest | Index:
     """The manifest or index in `body`, which a registry served as `content_type`.
 
-    UnsupportedArtifact says what is wrong with anything that is not a well-formed, verifiable one with content.
+    UnsupportedArtifact says what is wrong with anything that is not a well-formed and verifiable one.
     """
     if len(body) > MAX_MANIFEST_BYTES:
         raise UnsupportedArtifact(f"the manifest has {len(body)} bytes; at most {MAX_MANIFEST_BYTES} are supported")
@@ -133,14 +133,11 @@ def _index(members: Mapping[str, object], media_type: str) -> Index:
 def _manifest(members: Mapping[str, object], media_type: str) -> Manifest:
     _refuse_members(members, ("manifests", "blobs"), "an image manifest")
     config = Descriptor.of_json(members.get("config"), "config")
-    layers = _descriptors(members.get("layers"), "layers")
-    if not layers:
-        raise UnsupportedArtifact("the manifest has no layers: the artifact holds no files")
     return Manifest(
         media_type=media_type,
         artifact_type=read_optional_text(members.get("artifactType"), "the manifest's artifactType"),
         config=config,
-        layers=layers,
+        layers=_descriptors(members.get("layers"), "layers"),
         annotations=read_annotations(members.get("annotations"), "the manifest's annotations"),
     )
 

@@ -1,7 +1,7 @@
 """How a model gets onto this node: one pull whoever asks, which outlives every caller."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
@@ -9,17 +9,24 @@ from csi_driver import log
 from csi_driver.cache.layout import LayerId
 from csi_driver.cache.snapshots import Snapshot, SnapshotSpec
 from csi_driver.cache.store import Cache
-from csi_driver.errors import ContentMismatch, DriverError, NoSpace, StillPulling, UnsupportedArtifact
+from csi_driver.errors import (
+    AccessDenied,
+    ContentMismatch,
+    DriverError,
+    NoSpace,
+    StillPulling,
+    Unauthenticated,
+    UnsupportedArtifact,
+)
 from csi_driver.inflight import Deadline, Flights, Lock, Pool, Stop, Wait
 from csi_driver.metrics import Metrics
 from csi_driver.oci.digest import Digest
 from csi_driver.oci.layer import Layer
-from csi_driver.oci.layout import plan
-from csi_driver.oci.manifest import Manifest, parse_manifest
-from csi_driver.oci.media import Packing
+from csi_driver.oci.media import Packing, Role
+from csi_driver.oci.reference import Reference
+from csi_driver.puller.artifact import Artifact, Artifacts, Origin
 from csi_driver.puller.request import PullRequest, snapshot_key
 from csi_driver.puller.resolver import Resolver
-from csi_driver.registry.client import Registry, Repository
 from csi_driver.transfer.engine import Engine
 from csi_driver.transfer.progress import Progress, describe
 from csi_driver.transfer.source import Blob
@@ -34,9 +41,9 @@ class Puller:
     and layers have threads of their own, as a pull waits for layers.
     """
 
-    def __init__(self, *, registry: Registry, resolver: Resolver, cache: Cache, engine: Engine, metrics: Metrics,
+    def __init__(self, *, resolver: Resolver, artifacts: Artifacts, cache: Cache, engine: Engine, metrics: Metrics,
                  concurrency: int) -> None:  # fmt: skip
-        self._registry = registry
+        self._artifacts = artifacts
         self._resolver = resolver
         self._cache = cache
         self._engine = engine
@@ -55,11 +62,14 @@ class Puller:
         at the deadline, while the pull goes on, and otherwise what went wrong in resolving or pulling.
         """
         digest = Digest.parse(known) if known else self._resolver.resolve(request, wait)
-        key = snapshot_key(digest, request.selection)
+        key = snapshot_key(request.reference.host, digest, request.selection)
         with self._cache.lease(key):
             present = self._cache.snapshot(key)
             (self._metrics.cache_hits if present else self._metrics.cache_misses).inc()
-            yield present or self._join(key, digest, request, wait)
+            snapshot = present or self._join(key, digest, request, wait)
+            if not known:
+                self._check_parents(snapshot, request, wait)
+            yield snapshot
 
     def cached(self, key: str) -> Snapshot | None:
         """The snapshot of that key, where the node holds it."""
@@ -84,11 +94,31 @@ class Puller:
             return False
         return True
 
+    def _check_parents(self, snapshot: Snapshot, request: PullRequest, wait: Wait) -> None:
+        """Raise unless this caller may read all models that the snapshot holds parts of, whoever had it pulled."""
+        for parent in snapshot.parents:
+            self._resolver.resolve(request.of_parent(Reference.parse(parent), request.policy), wait)
+
     def _join(self, key: str, digest: Digest, request: PullRequest, wait: Wait) -> Snapshot:
-        try:
-            return self._pulls.join(key, partial(self._pull, key, digest, request), wait)
-        except TimeoutError:
-            raise self._still_pulling(key, digest, request) from None
+        """The snapshot, from a pull that is under way or from one of the caller's own.
+
+        Whoever comes here may read the model. A pull that was refused says so of the credentials of whoever began it,
+        so a caller believes only its own.
+        """
+        begun: list[Stop] = []
+
+        def pull(stop: Stop) -> Snapshot:
+            begun.append(stop)
+            return self._pull(key, digest, request, stop)
+
+        while True:
+            try:
+                return self._pulls.join(key, pull, wait)
+            except (Unauthenticated, AccessDenied):
+                if begun:
+                    raise
+            except TimeoutError:
+                raise self._still_pulling(key, digest, request) from None
 
     def _still_pulling(self, key: str, digest: Digest, request: PullRequest) -> StillPulling:
         with self._lock:
@@ -103,14 +133,21 @@ class Puller:
         )
 
     def _pull(self, key: str, digest: Digest, request: PullRequest, stop: Stop) -> Snapshot:
-        repository = self._registry.repository(request.reference, request.keychain)
-        layers = self._wanted(self._manifest(repository, digest), request)
         started = time.monotonic()
         try:
+            artifact = self._artifacts.read(request, digest)
+            layers = self._wanted(artifact, request)
             with self._cache.lease(key, [LayerId.of(layer) for layer in layers]):
-                fetched = self._fetch_missing(key, layers, repository)
+                fetched = self._fetch_missing(key, layers, artifact.origins)
                 stop.check()
-                spec = SnapshotSpec(str(request.reference), digest, request.selection, tuple(layers))
+                spec = SnapshotSpec(
+                    reference=str(request.reference),
+                    manifest_digest=digest,
+                    selection=request.selection,
+                    layers=tuple(layers),
+                    files=artifact.files,
+                    parents=artifact.parents,
+                )
                 snapshot = self._cache.assemble(key, spec)
         except DriverError as error:
             self._metrics.pulls_failed.labels(type(error).__name__).inc()
@@ -119,37 +156,30 @@ class Puller:
         log.event("pulled", reference=request.reference, digest=digest, fetched_bytes=fetched, seconds=seconds)
         return snapshot
 
-    def _manifest(self, repository: Repository, digest: Digest) -> Manifest:
-        body = self._cache.manifest(digest)
-        if body is None:
-            body = repository.manifest(str(digest)).body
-            self._cache.put_manifest(digest, body)
-        manifest = parse_manifest(body, None)
-        if not isinstance(manifest, Manifest):
-            raise UnsupportedArtifact(f"{digest} is an index, where the manifest of one model was expected")
-        return manifest
-
-    def _wanted(self, manifest: Manifest, request: PullRequest) -> list[Layer]:
-        layout = plan(manifest)
-        for warning in layout.warnings:
-            log.warning(warning, reference=request.reference)
-        wanted = [layer for layer in layout.layers if request.selection.wants_layer(layer)]
-        if not wanted:
+    def _wanted(self, artifact: Artifact, request: PullRequest) -> list[Layer]:
+        wanted = [layer for layer in artifact.layers if request.selection.wants_layer(layer)]
+        if not wanted and not any(request.selection.wants(file.path, Role.OTHER) for file in artifact.files):
             raise UnsupportedArtifact(
                 f"{request.reference}: the selection excludes every file; nothing is left to mount"
             )
         return wanted
 
-    def _fetch_missing(self, key: str, layers: list[Layer], repository: Repository) -> int:
-        """Bring the layers that are not here, all at once; how many bytes that took."""
-        missing = {LayerId.of(layer): layer for layer in layers if self._cache.layer(LayerId.of(layer)) is None}
-        if not missing:
-            return 0
-        needs = {each: _footprint(layer) for each, layer in missing.items()}
-        with self._cache.reserve(needs), self._tracked(key, missing) as shown:
-            flies = {each: partial(self._fetch, layer, repository, shown[each]) for each, layer in missing.items()}
-            self._layers.join_all(flies, Wait(Deadline.never()))
-        return sum(layer.descriptor.size for layer in missing.values())
+    def _fetch_missing(self, key: str, layers: list[Layer], origins: Mapping[LayerId, Origin]) -> int:
+        """Bring the layers that are not here, or not from their registry, all at once; how many bytes that took."""
+        fetched = 0
+        wanted = {LayerId.of(layer): layer for layer in layers}
+        # The flight of a layer may have been joined that fetched it from another registry; then this one comes next.
+        while missing := {
+            each: wanted[each] for each in wanted if not self._cache.is_served(each, origins[each].registry)
+        }:
+            needs = {each: _footprint(layer) for each, layer in missing.items()}
+            with self._cache.reserve(needs), self._tracked(key, missing) as shown:
+                flies = {
+                    each: partial(self._fetch, layer, origins[each], shown[each]) for each, layer in missing.items()
+                }
+                self._layers.join_all(flies, Wait(Deadline.never()))
+            fetched += sum(layer.descriptor.size for layer in missing.values())
+        return fetched
 
     @contextmanager
     def _tracked(self, key: str, missing: dict[LayerId, Layer]) -> Iterator[dict[LayerId, Progress]]:
@@ -168,31 +198,31 @@ class Puller:
                 used = {id(progress) for layers in self._progress.values() for progress in layers}
                 self._shared = {identity: each for identity, each in self._shared.items() if id(each) in used}
 
-    def _fetch(self, layer: Layer, repository: Repository, progress: Progress, stop: Stop) -> None:
+    def _fetch(self, layer: Layer, origin: Origin, progress: Progress, stop: Stop) -> None:
         """Bring one layer into the cache; a body that does not match its digest is fetched once more, as it may have
         been damaged on its way."""
         identity = LayerId.of(layer)
         for attempt in (1, 2):
             try:
-                return self._fetch_once(identity, layer, repository, progress, stop)
+                return self._fetch_once(identity, layer, origin, progress, stop)
             except ContentMismatch as error:
                 if attempt == 2:
                     raise
                 log.warning("a layer did not match and is fetched again", layer=identity.digest, reason=error)
         return None
 
-    def _fetch_once(
-        self, identity: LayerId, layer: Layer, repository: Repository, progress: Progress, stop: Stop
-    ) -> None:
-        if self._cache.layer(identity) is not None:
+    def _fetch_once(self, identity: LayerId, layer: Layer, origin: Origin, progress: Progress, stop: Stop) -> None:
+        if self._cache.is_served(identity, origin.registry):
             return
         blob = Blob(layer.descriptor.digest, layer.descriptor.size, layer.packing)
-        source = repository.blob(layer.descriptor)
+        source = origin.repository.blob(layer.descriptor)
         try:
-            fetched = self._engine.fetch(blob, source, self._cache.ingest(identity), progress=progress, stop=stop)
+            into = self._cache.ingest(identity, origin.registry)
+            fetched = self._engine.fetch(blob, source, into, progress=progress, stop=stop)
         except (ContentMismatch, UnsupportedArtifact, NoSpace):
             self._cache.discard(identity)
             raise
+        self._cache.served(identity, origin.registry)
         self._cache.commit(identity, mode=layer.mode, mtime_ns=layer.mtime_ns)
         self._metrics.fetched_bytes.inc(layer.descriptor.size - fetched.resumed)
         for note in fetched.notes:

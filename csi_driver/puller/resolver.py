@@ -64,6 +64,8 @@ class Resolver:
                 reason=error,
             )
             return known.digest
+        if known and known.digest != current:
+            self._references.remember(str(request.reference), _before(fingerprint), known.digest)
         return known.digest if known and request.policy is PullPolicy.IF_NOT_PRESENT else current
 
     def _suffices(self, known: Remembered, request: PullRequest) -> bool:
@@ -80,10 +82,16 @@ class Resolver:
         return keychain.fingerprint(reference.host, reference.repository, self._secret)
 
     def _recall(self, request: PullRequest, fingerprint: str) -> Remembered | None:
-        """What these credentials, or else the node's, were last given for the reference and is still here."""
-        for owner in dict.fromkeys((fingerprint, NODE)):
+        """What these credentials, or else the node's, were last given for the reference and is still here.
+
+        A reference that has moved to what nobody has pulled yet still means what it meant before.
+        """
+        for owner in dict.fromkeys((fingerprint, _before(fingerprint), NODE, _before(NODE))):
             known = self._references.recall(str(request.reference), owner)
-            if known and self._cache.snapshot(snapshot_key(known.digest, request.selection)):
+            if known and (
+                request.is_parent
+                or self._cache.snapshot(snapshot_key(request.reference.host, known.digest, request.selection))
+            ):
                 return known
         return None
 
@@ -101,6 +109,7 @@ class Resolver:
             digest = self._store(repository, request.reference.selector)
         except (NotFound, Unauthenticated, AccessDenied):
             self._references.forget(name, fingerprint)
+            self._references.forget(name, _before(fingerprint))
             raise
         self._references.remember(name, fingerprint, digest)
         return digest
@@ -123,3 +132,8 @@ class Resolver:
             digest = entry.digest
         self._cache.put_manifest(digest, bodies[digest])
         return digest
+
+
+def _before(owner: str) -> str:
+    """Under whom is remembered what a reference meant to `owner` before it moved."""
+    return f"{owner} before"

@@ -13,7 +13,7 @@ from typing import Protocol
 from csi_driver import log
 from csi_driver.cache.snapshots import Snapshot
 from csi_driver.errors import Conflict, InvalidRequest, NotFound, StillPulling
-from csi_driver.host.mounts import Mounts
+from csi_driver.host.mounts import Mounts, place_of
 from csi_driver.host.origins import mounted_below
 from csi_driver.inflight import Dropped, KeyedLocks, Lock, Wait
 from csi_driver.puller.request import PullRequest
@@ -58,7 +58,9 @@ class Publisher:
         Raises `StillPulling` when the wait ends before the pull does, `Conflict` when the volume or the target is
         published otherwise, and whatever the pull raises; then nothing is left at the target.
         """
+        self._refuse_own(spec.target_path)
         with self._hold(spec.volume_id, spec.target_path), self._interruptible(spec.volume_id, wait):
+            wait.check()  # whoever left before this call came to run may have asked for an unpublish, which is over
             known = self._known(spec)
             if known and self._is_published(known, spec.target_path):
                 return
@@ -69,6 +71,7 @@ class Publisher:
 
     def unpublish(self, volume_id: str, target: Path) -> None:
         """Make the model disappear from `target` and remove the directory; an unknown volume is fine."""
+        self._refuse_own(target)
         self._interrupt(volume_id)
         with self._hold(volume_id, target, patience=_PATIENCE):
             known = self._records.get(volume_id)
@@ -117,6 +120,12 @@ class Publisher:
         except FileNotFoundError:
             return False
 
+    def _refuse_own(self, target: Path) -> None:
+        """Neither mount over what the driver keeps, nor take an empty directory of it for a target's."""
+        place, root = place_of(target), self._root.resolve()
+        if place.is_relative_to(root) or root.is_relative_to(place):
+            raise InvalidRequest(f"target path {target} is, holds or lies in the driver's data root {self._root}")
+
     def _refuse_occupied(self, spec: PublishSpec) -> None:
         if self._mounts.is_mount_point(spec.target_path):
             owner = self._records.owner_of(spec.target_path)
@@ -128,7 +137,9 @@ class Publisher:
         owner = self._records.owner_of(target)
         if owner:
             raise Conflict(f"target path {target} belongs to volume {owner.volume_id}, not to {volume_id}")
-        if self._mounts.is_mount_point(target) and target not in mounted_below(self._mounts.table(), self._root):
+        if not self._mounts.is_mount_point(target):
+            return
+        if place_of(target) not in mounted_below(self._mounts.table(), self._root):
             raise Conflict(f"target path {target} is a mount that this driver did not make; unmount it by hand")
 
     def _mount(self, spec: PublishSpec, known: Volume | None, snapshot: Snapshot) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from csi_driver.host.mounts import Mounts
+from csi_driver.host.mounts import Mounts, place_of
 from csi_driver.host.origins import mounted_below
 from csi_driver.volumes.records import Records
 from csi_driver.volumes.volume import Volume
@@ -32,7 +32,7 @@ def recover(records: Records, mounts: Mounts, snapshots: Path) -> Recovered:
     points = {Path(mount.point) for mount in table} - half_made
     kept = dropped = 0
     for volume in records.all():
-        alive = replace(volume, targets=tuple(path for path in volume.targets if path in points))
+        alive = replace(volume, targets=tuple(path for path in volume.targets if place_of(path) in points))
         if alive == volume:
             kept += 1
         elif alive.targets:

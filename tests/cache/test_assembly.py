@@ -2,6 +2,7 @@
 
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from csi_driver.cache.layout import LayerId
 from csi_driver.cache.store import Cache
 from csi_driver.errors import NotFound, UnsupportedArtifact
 from csi_driver.oci.digest import Digest
-from csi_driver.oci.layer import Layer
+from csi_driver.oci.layer import GeneratedFile, Layer
 from csi_driver.oci.media import Role
 from csi_driver.oci.selection import Selection
 from tests.cache.shelf import (
@@ -212,3 +213,26 @@ def test_an_ordinary_user_can_assemble_and_give_up_a_model(root: Path) -> None:
     assemble(cache, "key", layer)
     assert cache.collect().snapshots == ("key",)
     assert everything_below(cache.places.snapshots) == everything_below(cache.places.trash) == []
+
+
+def test_generated_files_come_in_addition_and_are_selected_like_others(cache: Cache, root: Path) -> None:
+    layer = bring_raw(cache, "w", b"weights")
+    files = (GeneratedFile("Kitfile", b"a: 1\n"), GeneratedFile("d/e", b""))
+    made = cache.assemble("all", replace(spec(layer), files=files, parents=("registry.local/base:v1",)))
+    assert tree_of(made) == {"Kitfile": b"a: 1\n", "d/e": b"", "w": b"weights"}
+    assert (made.size, made.files, made.own_bytes) == (12, 3, 5)
+    assert mode_of(made.tree / "Kitfile") == 0o444
+    assert (made.tree / "Kitfile").stat().st_mtime_ns == 0
+    assert new_cache(root).snapshot("all") == made
+    part = cache.assemble("part", replace(spec(layer, selection=Selection(exclude_patterns=("d",))), files=files))
+    assert sorted(tree_of(part)) == ["Kitfile", "w"]
+    assert tree_of(cache.assemble("alone", replace(spec(), files=files[:1]))) == {"Kitfile": b"a: 1\n"}
+
+
+def test_a_layer_may_repeat_a_generated_file_but_not_replace_it(cache: Cache) -> None:
+    files = (GeneratedFile("Kitfile", b"a: 1\n"),)
+    same, other = bring_raw(cache, "Kitfile", b"a: 1\n"), bring_tree(cache, {"Kitfile": b"b: 1\n"})
+    assert tree_of(cache.assemble("same", replace(spec(same), files=files))) == {"Kitfile": b"a: 1\n"}
+    with pytest.raises(UnsupportedArtifact, match=f"configuration and layer {other.descriptor.digest} both"):
+        cache.assemble("other", replace(spec(other), files=files))
+    assert everything_below(cache.places.ingests) == []

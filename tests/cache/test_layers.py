@@ -83,8 +83,8 @@ def test_only_unfinished_layers_that_nobody_wrote_to_for_long_and_nobody_leases_
         if name != "fresh":
             into = cache.ingest(LayerId.of(layer))
             old = time.time() - 1000
-            os.utime(into / "content", (old, old))
-            os.utime(into, (old, old))
+            for path in (*into.iterdir(), into):
+                os.utime(path, (old, old))
     with cache.lease("key", [LayerId.of(layers["leased"])]):
         assert cache.expire_ingests(900) == 1
     left = {path.name for path in cache.places.ingests.iterdir()}

@@ -64,6 +64,16 @@ def test_memories_that_nobody_renewed_expire(references: References, tmp_path: P
     assert references.recall("host/model:v1", "alice") is None
 
 
+def test_a_memory_that_goes_while_others_expire_does_not_stop_them(references: References, tmp_path: Path) -> None:
+    references.remember("host/model:v1", "alice", ONE)
+    (path,) = tmp_path.iterdir()
+    os.utime(path, (900, 900))
+    for name in ("0.json", "z.json"):
+        (tmp_path / name).symlink_to("gone")
+    assert references.expire(50) == 1
+    assert references.recall("host/model:v1", "alice") is None
+
+
 def test_a_manifest_is_kept_as_the_registry_sent_it(cache: Cache) -> None:
     body = b'{"schemaVersion":2}\n'
     digest = Digest.of(body)

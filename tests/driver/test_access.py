@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from csi_driver.errors import AccessDenied, NotFound, Unauthenticated
+from csi_driver.errors import AccessDenied, NotFound, StillPulling, Unauthenticated
+from csi_driver.inflight import spawn
 from tests.fixtures.driver import Node, RunningDriver, content
+from tests.fixtures.models import MANIFEST_TYPE
 from tests.fixtures.registry import EmbeddedRegistry
 
 MODEL = {"weights.bin": b"secret weights"}
@@ -85,3 +87,72 @@ def test_no_secret_is_ever_on_disk_or_in_a_message(registry: EmbeddedRegistry, d
             data = path.read_bytes()
             assert b"wonderland" not in data
             assert b64encode(b"alice:wonderland") not in data
+
+
+@pytest.fixture
+def claimant(registry: EmbeddedRegistry) -> Iterator[EmbeddedRegistry]:
+    """A registry for everybody, with the private model's manifest and none of its layers."""
+    with EmbeddedRegistry() as claimant:
+        claimant.put_manifest("mallory/model", "v1", registry.manifest("team/model", "v1"), MANIFEST_TYPE)
+        yield claimant
+
+
+def test_knowing_the_digests_of_a_private_model_opens_no_door(
+    registry: EmbeddedRegistry, claimant: EmbeddedRegistry, driver: RunningDriver
+) -> None:
+    driver.publish("a", registry.reference("team/model", "v1"), secrets=secret(registry, "alice"))
+    with pytest.raises(NotFound, match="mallory/model"):
+        driver.publish("b", claimant.reference("mallory/model", "v1"))
+    assert not driver.node.target("b").exists()
+
+
+def test_knowing_the_digests_does_not_help_while_the_private_model_is_being_pulled(
+    registry: EmbeddedRegistry, claimant: EmbeddedRegistry, driver: RunningDriver
+) -> None:
+    registry.gate.hold()
+    reference, alice = registry.reference("team/model", "v1"), secret(registry, "alice")
+    pulling = spawn("alice", lambda: driver.publish("a", reference, secrets=alice))
+    registry.gate.wait_until_held()
+    with pytest.raises(StillPulling):
+        driver.publish("b", claimant.reference("mallory/model", "v1"), timeout=1.0)
+    registry.gate.open()
+    assert content(pulling.result(60.0)) == MODEL
+    with pytest.raises(NotFound, match="mallory/model"):
+        driver.publish("b", claimant.reference("mallory/model", "v1"))
+
+
+def test_registries_that_hold_the_same_model_share_one_copy_of_it(
+    registry: EmbeddedRegistry, claimant: EmbeddedRegistry, driver: RunningDriver
+) -> None:
+    first = driver.publish("a", registry.reference("team/model", "v1"), secrets=secret(registry, "alice"))
+    claimant.put_blob(MODEL["weights.bin"])
+    second = driver.publish("b", claimant.reference("mallory/model", "v1"))
+    assert content(second) == MODEL
+    assert (first / "weights.bin").samefile(second / "weights.bin")
+    claimant.forget_requests()
+    driver.publish(
+        "c", claimant.reference("mallory/model", "v1"), {"model.csi.modelpack.org/exclude-model-weights": "false"}
+    )
+    assert claimant.count("GET", "/v2/*/blobs/*") == 0
+
+
+def test_a_pull_that_was_refused_for_one_pod_is_not_refused_for_another(node: Node) -> None:
+    users = {"alice": "wonderland", "bob": "builder"}
+    with EmbeddedRegistry(auth="basic", users=users) as registry, node.driver() as driver:
+        registry.push_model("team/model", "v1", MODEL)
+        reference = registry.reference("team/model", "v1")
+        registry.gate.hold(at=5)
+        first = spawn("alice", lambda: driver.publish("a", reference, secrets=secret(registry, "alice")))
+        registry.gate.wait_until_held()
+        bob = {"username": "bob", "password": "builder"}
+        second = spawn("bob", lambda: driver.publish("b", reference, secrets=bob))
+        while (
+            registry.count("GET", "/v2/team/model/manifests/*") < 4
+        ):  # each asked twice: refused, then with credentials
+            assert not second.done()
+        registry.access.users["alice"] = "changed"
+        registry.cut_connections()
+        registry.gate.open()
+        with pytest.raises((Unauthenticated, AccessDenied)):
+            first.result(60)
+        assert content(second.result(60)) == MODEL

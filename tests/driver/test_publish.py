@@ -1,15 +1,18 @@
 """A pod asks for a model and finds it: the whole way, over a real socket, real HTTP and real mounts."""
 
 import hashlib
+import math
 import os
 import re
 import stat
+from dataclasses import replace
 
 import pytest
 
 from csi_driver.errors import NotFound, StillPulling, Unavailable
 from csi_driver.inflight import spawn
 from tests.fixtures.driver import EXCLUDE_PATTERNS, EXCLUDE_WEIGHTS, Node, RunningDriver, content
+from tests.fixtures.faults import Fault
 from tests.fixtures.models import File
 from tests.fixtures.registry import EmbeddedRegistry
 
@@ -131,6 +134,24 @@ def test_a_tag_that_moved_is_followed_only_by_policy_always(registry: EmbeddedRe
     registry.push_model("team/model", "v1", {"a.txt": b"new"})
     assert content(driver.publish("b", reference)) == {"a.txt": b"old"}
     assert content(driver.publish("c", reference, {"pullPolicy": "Always"})) == {"a.txt": b"new"}
+
+
+def test_a_tag_that_moved_keeps_its_meaning_until_the_new_one_is_here(registry: EmbeddedRegistry, node: Node) -> None:
+    node.pull = replace(node.pull, access_ttl_in_seconds=0.0)
+    reference, if_not_present = registry.reference("team/model", "v1"), {"pullPolicy": "IfNotPresent"}
+    registry.push_model("team/model", "v1", {"a.txt": b"old"})
+    with node.driver() as driver:
+        driver.publish("a", reference)
+        registry.push_model("team/model", "v1", {"a.txt": b"new"})
+        for pod in ("b", "c"):
+            assert content(driver.publish(pod, reference, if_not_present)) == {"a.txt": b"old"}
+        registry.faults.add(Fault(status=500), path="/v2/*/blobs/*", times=math.inf)
+        with pytest.raises(Unavailable):
+            driver.publish("d", reference, {"pullPolicy": "Always"})
+        assert content(driver.publish("e", reference, if_not_present)) == {"a.txt": b"old"}
+        registry.faults.clear()
+        driver.publish("d", reference, {"pullPolicy": "Always"})
+        assert content(driver.publish("f", reference, if_not_present)) == {"a.txt": b"new"}
 
 
 def test_policy_never_takes_only_what_is_here(registry: EmbeddedRegistry, driver: RunningDriver) -> None:

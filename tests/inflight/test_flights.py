@@ -1,6 +1,8 @@
 """Runs that many callers share."""
 
+import gc
 import threading
+import weakref
 
 import pytest
 
@@ -86,6 +88,26 @@ def test_a_failure_that_nobody_saw_for_long_is_forgotten() -> None:
     while shared.keys():
         pass
     assert shared.join("model", lambda _: 7, soon()) == 7
+
+
+def test_a_failure_that_nobody_came_for_is_not_kept_for_ever() -> None:
+    shared, gate = flights(unseen_for=0.0), threading.Event()
+    failures: list[weakref.ref[Exception]] = []
+
+    def fail(stop: Stop) -> int:
+        assert gate.wait(SOON)
+        error = Unavailable("the registry was down")
+        failures.append(weakref.ref(error))
+        raise error
+
+    with pytest.raises(TimeoutError):
+        shared.join("model", fail, past())
+    gate.set()
+    while shared.keys():
+        pass
+    assert shared.join("another model", lambda _: 7, soon()) == 7
+    gc.collect()
+    assert [failure() for failure in failures] == [None]
 
 
 def test_a_dropped_caller_leaves_at_once_and_the_others_stay() -> None:

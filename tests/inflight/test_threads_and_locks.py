@@ -53,13 +53,29 @@ def test_a_task_that_fails_leaves_its_thread_for_the_next() -> None:
 
 
 def test_repeated_work_ends_when_it_is_asked_to() -> None:
-    stop, done = Stop(), threading.Event()
-    repeating = every("test", 0.0, done.set, stop)
+    stop, done, told = Stop(), threading.Event(), list[Exception]()
+    repeating = every("test", 0.0, done.set, stop, failed=told.append)
     assert done.wait(SOON)
     stop.set()
     repeating.result(SOON)
+    assert told == []
     with pytest.raises(Stopping):
         stop.check()
+
+
+def test_repeated_work_goes_on_after_a_failure_and_tells_of_it() -> None:
+    stop, outcomes = Stop(), iter((ValueError("first"), ValueError("second")))
+    told: list[Exception] = []
+
+    def work() -> None:
+        error = next(outcomes, None)
+        if error is None:
+            stop.set()
+        else:
+            raise error
+
+    every("test", 0.0, work, stop, failed=told.append).result(SOON)
+    assert [str(error) for error in told] == ["first", "second"]
 
 
 def test_the_second_caller_on_a_key_is_told_that_it_is_busy() -> None:

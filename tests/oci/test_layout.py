@@ -102,7 +102,7 @@ def test_a13_a_layer_of_an_unknown_type_without_a_name_is_left_out_with_a_warnin
 
 
 def test_a13_an_artifact_of_which_nothing_is_left_is_refused_with_the_reason() -> None:
-    refused(layer(None, media_type="application/vnd.acme"), reason="no files.*'application/vnd.acme' has no name")
+    refused(layer(None, media_type="application/vnd.acme"), reason="holds no files.*'application/vnd.acme' has no name")
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,18 @@
-"""What producers other than today's modctl write: archives, labels, and artifacts that are no ModelPack at all."""
+"""What producers of ModelPack other than today's modctl write, and how artifacts that are none are told apart."""
 
 import pytest
 
-from csi_driver.errors import UnsupportedArtifact
 from csi_driver.oci.layout import placement, plan
 from csi_driver.oci.media import Packing, Role
+from csi_driver.oci.producers.recognition import Producer, recognise
 from tests.oci.artifacts import descriptor, layer, layout, manifest, parsed
 
 TAR = "application/vnd.cncf.model.weight.v1.tar"
 TAR_ZSTD = "application/vnd.cncf.model.weight.config.v1.tar+zstd"
 OCI_TAR = "application/vnd.oci.image.layer.v1.tar"
 OCI_EMPTY = "application/vnd.oci.empty.v1+json"
+DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
+OCTETS = "application/octet-stream"
 TITLE = "org.opencontainers.image.title"
 CNAI_PATH = "org.cnai.model.filepath"
 
@@ -117,40 +119,22 @@ def test_an_image_layer_without_a_name_is_an_archive() -> None:
 
 
 @pytest.mark.parametrize(
-    ("artifact_type", "config_type", "layer_type", "what"),
+    ("artifact_type", "config_type", "layer_type", "producer"),
     [
-        (
-            None,
-            "application/vnd.docker.container.image.v1+json",
-            "application/vnd.ollama.image.model",
-            "an Ollama model",
-        ),
-        (None, "application/vnd.docker.ai.model.config.v0.1+json", "application/vnd.docker.ai.gguf.v3", "Docker Model"),
-        (
-            "application/vnd.kitops.modelkit.manifest.v1+json",
-            "application/vnd.kitops.modelkit.config.v1+json",
-            "application/vnd.kitops.modelkit.model.v1.tar+gzip",
-            "a KitOps ModelKit",
-        ),
-        (
-            None,
-            "application/vnd.kitops.modelkit.config.v1+json",
-            "application/vnd.kitops.modelkit.model.v1.tar",
-            "a KitOps ModelKit",
-        ),
-        (None, "application/vnd.oci.image.config.v1+json", OCI_TAR + "+gzip", "a container image"),
-        (None, "application/vnd.docker.container.image.v1+json", OCI_TAR, "a container image"),
-        ("application/vnd.unknown.artifact.v1", OCI_EMPTY, "application/octet-stream", "a generic OCI artifact"),
-        ("application/vnd.acme.v1", "application/vnd.oci.image.config.v1+json", OCI_TAR, "a generic OCI artifact"),
+        (None, DOCKER_CONFIG, "application/vnd.ollama.image.model", Producer.OLLAMA),
+        (None, "application/vnd.docker.ai.model.config.v0.1+json", OCTETS, Producer.DOCKER_MODEL_RUNNER),
+        (None, "application/vnd.docker.ai.model.config.v0.2+json", OCTETS, Producer.DOCKER_MODEL_RUNNER),
+        ("application/vnd.kitops.modelkit.manifest.v1+json", OCI_EMPTY, OCTETS, Producer.MODELKIT),
+        (None, "application/vnd.kitops.modelkit.config.v1+json", OCTETS, Producer.MODELKIT),
+        (None, "application/vnd.oci.image.config.v1+json", OCI_TAR + "+gzip", Producer.IMAGE),
+        (None, DOCKER_CONFIG, OCI_TAR, Producer.IMAGE),
+        ("application/vnd.unknown.artifact.v1", OCI_EMPTY, OCTETS, Producer.GENERIC),
+        ("application/vnd.acme.v1", "application/vnd.oci.image.config.v1+json", OCI_TAR, Producer.GENERIC),
     ],
 )
-def test_a34_a38_an_artifact_of_another_producer_is_named_and_refused(
-    artifact_type: str | None, config_type: str, layer_type: str, what: str
+def test_the_types_of_a_manifest_tell_its_producer(
+    artifact_type: str | None, config_type: str, layer_type: str, producer: Producer
 ) -> None:
     document = manifest(layer("f", media_type=layer_type), artifact_type=artifact_type, config_type=config_type)
 
-    with pytest.raises(UnsupportedArtifact, match=what) as caught:
-        plan(parsed(document))
-
-    assert config_type in str(caught.value)
-    assert "lays out ModelPack artifacts" in str(caught.value)
+    assert recognise(parsed(document)) is producer

@@ -55,7 +55,7 @@ class EveryModel:
         if self.failure:
             raise self.failure
         digest = Digest.of(str(request.reference).encode())
-        key = snapshot_key(digest, request.selection)
+        key = snapshot_key(request.reference.host, digest, request.selection)
         if key not in self.snapshots:
             tree = self.root / "snapshots" / key / "tree"
             tree.mkdir(parents=True)
@@ -196,7 +196,7 @@ def test_a_directory_that_kubelet_made_survives_a_failed_mount(node: Node) -> No
     (node.root / "snapshots").chmod(0o755)
     digest = Digest.of(str(MODEL).encode())
     with node.models.snapshot(PullRequest(MODEL, Selection(), spec.policy), soon()):
-        key = snapshot_key(digest, Selection())
+        key = snapshot_key(MODEL.host, digest, Selection())
     node.models.snapshots[key] = replace(node.models.snapshots[key], tree=node.root / "gone")
     with pytest.raises(Exception, match="gone"):
         node.publisher.publish(spec, soon())
@@ -306,3 +306,35 @@ def test_a_live_mount_whose_record_was_lost_still_pins_its_snapshot(node: Node) 
     node.publisher.unpublish(spec.volume_id, spec.target_path)
     assert not spec.target_path.exists()
     assert mounted_snapshots(node.records.all(), node.mounts, node.root / "snapshots") == set()
+
+
+def test_recovery_finds_mounts_whose_targets_are_spelt_with_a_link(node: Node, tmp_path: Path) -> None:
+    (tmp_path / "kubelet").symlink_to(node.pods)
+    spec = node.spec(target_path=tmp_path / "kubelet" / "a")
+    node.publisher.publish(spec, soon())
+    assert recover(node.records, node.mounts, node.root / "snapshots") == Recovered(kept=1, dropped=0)
+    node.publisher.publish(spec, soon())
+    node.records.drop(spec.volume_id)
+    node.publisher.unpublish(spec.volume_id, spec.target_path)
+    assert not spec.target_path.exists()
+
+
+@pytest.mark.parametrize("place", ["", "snapshots", "snapshots/new"])
+def test_a_target_in_the_data_root_is_refused(node: Node, tmp_path: Path, place: str) -> None:
+    (tmp_path / "link").symlink_to(node.root)
+    for target in (node.root / place, tmp_path / "link" / place if place else node.root):
+        with pytest.raises(InvalidRequest, match="data root"):
+            node.publisher.publish(node.spec(target_path=target), soon())
+        with pytest.raises(InvalidRequest, match="data root"):
+            node.publisher.unpublish("csi-a", target)
+    assert (node.root / "snapshots").is_dir()
+    assert node.records.all() == []
+
+
+def test_a_publish_whose_caller_left_before_it_ran_leaves_nothing(node: Node) -> None:
+    spec, left = node.spec(), soon()
+    left.drop()
+    with pytest.raises(StillPulling, match="its caller left"):
+        node.publisher.publish(spec, left)
+    assert not spec.target_path.exists()
+    assert node.records.all() == []

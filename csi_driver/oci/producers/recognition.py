@@ -22,6 +22,11 @@ class Producer(StrEnum):
     IMAGE = "a container image"
     GENERIC = "a generic OCI artifact, as ORAS pushes it"
 
+    @property
+    def label(self) -> str:
+        """One word for programs: what a layout calls its producer."""
+        return self.name.lower().replace("_", "-")
+
 
 def recognise(manifest: Manifest) -> Producer:
     """The producer of an artifact. The order matters: Ollama, for one, calls its configuration a container image's."""

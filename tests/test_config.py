@@ -110,7 +110,7 @@ def test_a_wrong_setting_is_refused_by_name(tmp_path: Path, text: str, named: st
 
 
 def test_a_missing_file_is_refused_by_path(tmp_path: Path) -> None:
-    with pytest.raises(InvalidRequest, match="absent.yaml"):
+    with pytest.raises(InvalidRequest, match=r"absent\.yaml"):
         load(tmp_path / "absent.yaml", {})
 
 

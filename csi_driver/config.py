@@ -107,7 +107,9 @@ class PullConfig:
     """How models are fetched from registries."""
 
     docker_config_dir: Path = _setting(
-        Path("/root/.docker"), _path, "Directory of the node's docker config.json; DOCKER_CONFIG names it as well."
+        Path("/root/.docker"),
+        _path,
+        "Directory of the node's docker config.json; if not set, DOCKER_CONFIG, or .docker in the home directory.",
     )
     proxy_url: str = _setting(
         "", _text, "Proxy for registries; empty means HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the environment."
@@ -173,8 +175,8 @@ def load(path: Path | None, environ: Mapping[str, str] = os.environ) -> Config:
     ignored = tuple(sorted(_flat(given) & IGNORED))
     settings = _parse(Config, {**given, **_from_environment(environ)}, "")
     pull = cast(PullConfig, settings.pop("pull_config", PullConfig()))
-    if "docker_config_dir" not in (given.get("pull_config") or {}) and environ.get("DOCKER_CONFIG"):
-        pull = PullConfig(**{**_values(pull), "docker_config_dir": Path(environ["DOCKER_CONFIG"])})
+    if "docker_config_dir" not in (given.get("pull_config") or {}):
+        pull = PullConfig(**{**_values(pull), "docker_config_dir": _docker_config_dir(environ)})
     settings.setdefault("node_id", os.uname().nodename)
     config = Config(**settings, pull_config=pull, ignored=ignored)
     return _checked(config, environ)
@@ -198,6 +200,10 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
         raise InvalidRequest(f"X_CSI_MODE is {mode!r}: this driver runs on nodes only; set it to node or leave it out")
     names = {"CSI_NODE_ID": "node_id", "CSI_ENDPOINT": "csi_endpoint"}
     return {setting: environ[name] for name, setting in names.items() if environ.get(name)}
+
+
+def _docker_config_dir(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get("DOCKER_CONFIG") or Path(environ.get("HOME") or "/root", ".docker"))
 
 
 def _flat(given: Mapping[str, Any]) -> set[str]:

@@ -70,6 +70,8 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
 def test_docker_config_names_the_directory_unless_the_file_does(tmp_path: Path) -> None:
     environ = {"DOCKER_CONFIG": "/etc/docker"}
     assert load(None, environ).pull_config.docker_config_dir == Path("/etc/docker")
+    assert load(None, {"HOME": "/home/me"}).pull_config.docker_config_dir == Path("/home/me/.docker")
+    assert load(None, {}).pull_config.docker_config_dir == Path("/root/.docker")
     path = written(tmp_path, "pull_config: {docker_config_dir: /root/.docker}")
     assert load(path, environ).pull_config.docker_config_dir == Path("/root/.docker")
 

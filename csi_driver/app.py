@@ -1,5 +1,6 @@
 """The composition root: everything is built here, once; it recovers, serves, and stops when it is told to."""
 
+import gc
 import logging
 import os
 import secrets
@@ -76,7 +77,7 @@ class Driver:
             self._metrics.serve(self._config.metrics_addr)
         self._server.start()
         self._ready = True
-        spawn("clean-trash", self._cache.clean_trash)
+        spawn("clean-trash", self._clean_trash)
         for chore in (self._expire_ingests, self._expire_memories, self._collect):
             every("housekeeping", _HOUR, chore, self._stop, failed=_tell)
 
@@ -103,7 +104,7 @@ class Driver:
             references=self._references,
             platform=Platform.of_machine(os.uname().machine),
             access_ttl=pull.access_ttl_in_seconds,
-            secret=_secret(self._config.root_dir),
+            secret=_secret(self._places.secret),
         )
         return Puller(
             resolver=resolver,
@@ -139,6 +140,12 @@ class Driver:
     def _snapshots_in_use(self) -> set[str]:
         return mounted_snapshots(self._records.all(), self._mounts, self._places.snapshots)
 
+    def _clean_trash(self) -> None:
+        try:
+            self._cache.clean_trash()
+        except OSError as error:
+            log.warning("the trash could not be emptied; the next start tries again", error=error)
+
     def _expire_ingests(self) -> None:
         self._cache.expire_ingests(_INGESTS_KEPT)
 
@@ -165,6 +172,7 @@ def run(config: Config) -> None:
     with files.exclusive_lock(Places(config.root_dir).lock):
         driver = Driver(config)
         driver.start()
+        gc.freeze()  # what start-up made stays for good: looking through it again would cost each pull a few per cent
         received = signal.sigwait(_STOP_SIGNALS)
         log.event("stopping", signal=signal.Signals(received).name)
         driver.stop()
@@ -174,9 +182,8 @@ def _tell(error: Exception) -> None:
     log.event("housekeeping failed and is tried again in an hour", level=logging.ERROR, error=error)
 
 
-def _secret(root: Path) -> bytes:
+def _secret(path: Path) -> bytes:
     """The key of the credentials' fingerprints: made once, and never leaving this node."""
-    path = root / "secret"
     try:
         known = path.read_bytes()
     except FileNotFoundError:

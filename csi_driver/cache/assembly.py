@@ -13,7 +13,6 @@ from csi_driver.cache.layout import LayerId
 from csi_driver.cache.snapshots import SnapshotSpec
 from csi_driver.errors import NotFound, UnsupportedArtifact
 from csi_driver.host.directories import DIRECTORY, Directories, Listing, walk
-from csi_driver.host.files import full_disk_named
 from csi_driver.host.tree import TreeWriter
 from csi_driver.oci.layer import GeneratedFile, Layer, file_mode
 from csi_driver.oci.layout import placement
@@ -43,9 +42,9 @@ def assemble(root: Path, spec: SnapshotSpec, layers: Layers) -> Assembled:
     """Fill the empty directory `root` with the selected ones of all files, and make it read-only.
 
     Nothing is copied but a file whose mode must differ from that of the layer it shares, and one that has as many names
-    as the filesystem allows. The caller syncs the tree. Raises `UnsupportedArtifact` when nothing is selected, or two
-    layers bring different content to one path or a file where the other has a directory; it names both. Raises
-    `NotFound` for a layer that the cache does not hold.
+    as the filesystem allows. What is written is on the disk on return; the caller syncs the directories. Raises
+    `UnsupportedArtifact` when nothing is selected, or two layers bring different content to one path or a file where
+    the other has a directory; it names both. Raises `NotFound` for a layer that the cache does not hold.
     """
     with TreeWriter(root) as writer:
         assembly = _Assembly(writer)
@@ -105,13 +104,7 @@ class _Assembly:
 
     def generate(self, file: GeneratedFile) -> None:
         """Write a file that no layer holds; it comes before all layers, and has no time of its own."""
-        descriptor = self.writer.file(file.path)
-        try:
-            with full_disk_named(file.path), open(descriptor, "wb", closefd=False) as target:
-                target.write(file.content)
-            os.utime(descriptor, ns=(0, 0))
-        finally:
-            os.close(descriptor)
+        self.writer.write(file.path, file.content, mtime_ns=0)
         self.owners[file.path] = file
         self.result.files += 1
         self.result.size += len(file.content)

@@ -45,6 +45,7 @@ class Places:
     ```
     version                         the layout's number: a driver refuses to touch what a newer one wrote
     lock                            held by the one process that uses the root
+    secret                          the key of the credentials' fingerprints
     ingest/<name>/                  half-written layers: content, skeleton and journal
     layers/sha256/ab/abcd….raw      a layer that is one file
     layers/sha256/ab/abcd….tree/    an unpacked layer: its content, and the skeleton from which its digest can be proved
@@ -65,6 +66,10 @@ class Places:
     @property
     def lock(self) -> Path:
         return self.root / "lock"
+
+    @property
+    def secret(self) -> Path:
+        return self.root / "secret"
 
     @property
     def ingests(self) -> Path:

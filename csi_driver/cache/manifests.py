@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 from csi_driver.cache.layout import Places
@@ -22,8 +23,9 @@ class Manifests:
         if Digest.of(body, digest.algorithm) != digest:
             raise ContentMismatch(f"the manifest does not match its digest {digest}; the registry is at fault")
         path = self._places.manifest(digest)
+        with suppress(FileNotFoundError):
+            os.utime(path)  # before the look: what is here and was just used does not expire any more
         if self.get(digest) is not None:
-            os.utime(path)
             return
         files.make_directories(path.parent, below=self._places.manifests)
         files.write_atomically(path, body)

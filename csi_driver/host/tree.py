@@ -92,6 +92,18 @@ class TreeWriter:
             directory = self._directories.open(parent, create=True)
             os.link(name, new_name, src_dir_fd=source_directory, dst_dir_fd=directory, follow_symlinks=False)
 
+    def write(self, path: str, content: bytes, *, mtime_ns: int) -> None:
+        """A small file with this content, readable by all; on the disk on return."""
+        descriptor = self.file(path)
+        try:
+            with _refusals(path):
+                with open(descriptor, "wb", closefd=False) as target:
+                    target.write(content)
+                os.utime(descriptor, ns=(mtime_ns, mtime_ns))
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
     def copy(self, path: str, source: int, mode: int, mtime_ns: int) -> int:
         """A file of its own with the bytes that `source` has left to read; on the disk on return. Returns its size."""
         descriptor = self.file(path, mode)

@@ -22,7 +22,8 @@ class Payload:
 class Request:
     """One request. With `bulk` the body of the answer is streamed and not read; else it has at most `most` bytes.
 
-    `timeout` is how many seconds the answer may take to begin, where that is longer than the transport's own patience.
+    `timeout` is how many seconds the answer to a `Payload` may take to begin, where that is longer than the transport's
+    own patience.
     """
 
     method: str

@@ -16,11 +16,18 @@ RETRY_AFTER_CAP = 60.0
 
 
 class Transient(Unavailable):
-    """The same request may succeed in a moment; `Retry` turns what remains of these into plain `Unavailable`."""
+    """The same request may succeed in a moment; `Retry` turns what remains of these into plain `Unavailable`.
+
+    `waited` is how many seconds the try itself has spent on waiting.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None, waited: float = 0.0) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.waited = waited
 
 
 class Retry:
-    """Exponential backoff with jitter, until waiting has taken `patience` seconds in all.
+    """Exponential backoff with jitter, until waiting, between tries and in them, has taken `patience` seconds.
 
     `first` is the first pause's upper bound in seconds; each next is twice as long, up to `longest`. `sleep` waits so
     many seconds and returns true to end it all: an `inflight.Stop.wait` lets the driver stop during a pause.
@@ -49,6 +56,7 @@ class Retry:
             try:
                 return attempt()
             except Transient as error:
+                waited += error.waited
                 pause = self._pause(bound, error.retry_after)
                 if waited + pause > self._patience:
                     raise _given_up(error, tries, waited) from error

@@ -1,14 +1,13 @@
 """What is shipped beside the code fits the code: image, chart, examples."""
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from csi_driver import config
+from csi_driver import __version__, config
 from csi_driver.csi import attributes
 
 ROOT = Path(__file__).parents[2]
@@ -17,10 +16,9 @@ CHART = ROOT / "deploy" / "helm" / "model-csi-driver"
 
 
 def test_the_chart_installs_the_version_that_it_comes_with() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
 
-    assert chart["appVersion"] == project["version"]
+    assert chart["appVersion"] == __version__
 
 
 def test_the_charts_defaults_are_the_drivers() -> None:

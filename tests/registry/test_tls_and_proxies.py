@@ -79,6 +79,27 @@ def test_an_abort_from_another_thread_ends_a_waiting_read_of_tls(client: Client,
             thread.join()
 
 
+@pytest.mark.parametrize("fault", [Fault(drip=0.1), Fault(drip_body=0.1)])
+def test_what_drips_in_tls_is_given_up_at_the_deadline(client: Client, authority: Authority, fault: Fault) -> None:
+    client.patience = 0.0
+    with EmbeddedRegistry(tls=authority.server()) as registry:
+        registry.push_model("team/model", "v1", FILES)
+        blob = registry.put_blob(CONTENT)
+        repository = client.repository(
+            registry.reference("team/model", "v1"),
+            loopback_plain_http=False,
+            tls=trusting(authority),
+            exchange_timeout=0.25,
+        )
+        registry.faults.add(fault, path="*/manifests/*")
+        with pytest.raises(Unavailable, match=r"not complete after 0\.25 s"):
+            repository.manifest("v1")
+        registry.faults.add(Fault(drip=0.1), path="*/blobs/*")
+        with pytest.raises(Unavailable, match=r"not complete after 0\.25 s"):
+            repository.blob(descriptor(blob, len(CONTENT))).open()
+        assert repository.manifest("v1").body
+
+
 def test_r17_a_certificate_of_unknown_origin_is_refused_at_once(client: Client, authority: Authority) -> None:
     with EmbeddedRegistry(tls=authority.server()) as registry:
         blob = registry.put_blob(CONTENT)

@@ -6,12 +6,14 @@ import ssl
 import time
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 
 from csi_driver.errors import Unavailable
 from csi_driver.inflight import Lock
 from csi_driver.registry.message import MAX_ERROR_BYTES, Answer, Payload, Request
 from csi_driver.registry.retry import Transient
 from csi_driver.registry.transport.failures import FAILURES, failure, root
+from csi_driver.registry.transport.limits import LimitedResponse, Limits
 from csi_driver.registry.transport.proxies import Proxy
 from csi_driver.registry.url import Url
 
@@ -29,19 +31,33 @@ class _Connection:
 
     http: http.client.HTTPConnection
     wire: socket.socket
+    limits: Limits
     key: _Key
     reused: bool = False
     idle_since: float = 0.0
 
 
 class Bulk:
-    """Connections that are kept alive between ranges of blobs. The timeouts are in seconds without any progress."""
+    """Connections that are kept alive between ranges of blobs. The timeouts are in seconds without any progress.
 
-    def __init__(self, *, tls: ssl.SSLContext, user_agent: str, connect_timeout: float, stall_timeout: float) -> None:
+    `exchange_timeout` is how many seconds may pass until an answer's headers are there, and the text of an error; how
+    slow the content of a blob may be is for its reader to judge.
+    """
+
+    def __init__(
+        self,
+        *,
+        tls: ssl.SSLContext,
+        user_agent: str,
+        connect_timeout: float,
+        stall_timeout: float,
+        exchange_timeout: float,
+    ) -> None:
         self._tls = tls
         self._user_agent = user_agent
         self._connect_timeout = connect_timeout
         self._stall_timeout = stall_timeout
+        self._exchange_timeout = exchange_timeout
         self._lock = Lock()
         self._idle: dict[_Key, list[_Connection]] = {}
 
@@ -105,12 +121,15 @@ class Bulk:
                 connection.set_tunnel(url.host, url.port, headers=secret)
         else:
             connection = http.client.HTTPConnection(to.host, to.port, timeout=self._connect_timeout)
+        limits = Limits(self._exchange_timeout)
+        connection.response_class = partial(LimitedResponse, limits=limits)  # type: ignore[assignment]
+        limits.begin()  # a proxy answers before there is TLS
         try:
             connection.connect()
         except BaseException:
             connection.close()
             raise
-        return _Connection(connection, connection.sock, (url.origin, proxy))
+        return _Connection(connection, connection.sock, limits, (url.origin, proxy))
 
     def _exchange(self, connection: _Connection, request: Request, proxy: Proxy | None) -> "BulkStream":
         content = request.body.chunks() if isinstance(request.body, Payload) else request.body
@@ -121,6 +140,7 @@ class Bulk:
             # A server that refuses an upload may answer and close before it has read it all.
             connection.http.request(request.method, target, content, self._headers(request, proxy))
         wire.settimeout(max(self._stall_timeout, request.timeout))
+        connection.limits.begin(request.timeout)
         response = connection.http.getresponse()
         wire.settimeout(self._stall_timeout)
         return BulkStream(self, connection, response, request.url)
@@ -149,6 +169,10 @@ class BulkStream:
         self._whole = response.isclosed()  # http.client closes an answer that can have no body
         self.response = response
         self.length = response.length
+
+    def lift_limits(self) -> None:
+        """Let the rest of the body take as long as its reader bears."""
+        self._connection.limits.lift()
 
     def readinto(self, view: memoryview, /) -> int:
         """At least one byte, or 0 at the end; raises `Transient`."""
@@ -187,6 +211,7 @@ def _answer(stream: BulkStream, request: Request) -> Answer:
         key = name.lower()
         names[key] = f"{names[key]}, {value}" if key in names else value
     if request.bulk and request.method == "GET" and response.status in (200, 206):
+        stream.lift_limits()
         return Answer(request.url, response.status, names, stream=stream)
     body = bytearray(MAX_ERROR_BYTES)
     filled = 0

@@ -1,13 +1,18 @@
 """Small exchanges over requests: manifests, tokens, and what announces and ends an upload."""
 
 import ssl
+from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.response import HTTPResponse
 
 from csi_driver.registry.message import MAX_ERROR_BYTES, Answer, Payload, Request
+from csi_driver.registry.transport.limits import MOST_EXCHANGE_BYTES, LimitedResponse, Limits
 from csi_driver.registry.transport.proxies import Proxy
 
 _CHUNK = 1 << 16
@@ -17,9 +22,19 @@ class Control:
     """A requests session without what it would do on its own: cookies, .netrc, redirects, proxies, other CAs.
 
     `tls` verifies every certificate; it is the same for blob bodies, so that a registry is trusted for all or nothing.
+    `exchange_timeout` is how many seconds may pass from the connection or, if there is one, from the request until the
+    answer's last byte.
     """
 
-    def __init__(self, *, tls: ssl.SSLContext, user_agent: str, connect_timeout: float, stall_timeout: float) -> None:
+    def __init__(
+        self,
+        *,
+        tls: ssl.SSLContext,
+        user_agent: str,
+        connect_timeout: float,
+        stall_timeout: float,
+        exchange_timeout: float,
+    ) -> None:
         self._timeouts = (connect_timeout, stall_timeout)
         self._session = requests.Session()
         self._session.trust_env = False
@@ -27,14 +42,13 @@ class Control:
         self._session.headers.clear()
         self._session.headers.update({"User-Agent": user_agent, "Accept-Encoding": "identity"})
         for scheme in ("https://", "http://"):
-            self._session.mount(scheme, _Adapter(tls))
+            self._session.mount(scheme, _Adapter(tls, exchange_timeout))
 
     def send(self, request: Request, proxy: Proxy | None) -> Answer:
         """One exchange; raises what requests raises."""
         headers = dict(request.headers)
         if request.authorization is not None:
             headers["Authorization"] = request.authorization
-        connect, stall = self._timeouts
         with self._session.request(
             request.method,
             str(request.url),
@@ -42,7 +56,7 @@ class Control:
             data=_small(request.body),
             stream=True,
             allow_redirects=False,
-            timeout=(connect, max(stall, request.timeout)),
+            timeout=self._timeouts,
             proxies={"http": proxy.text, "https": proxy.text} if proxy else {},
         ) as response:
             most = request.most if response.status_code < 300 else MAX_ERROR_BYTES
@@ -54,20 +68,63 @@ class Control:
 
 
 class _Adapter(HTTPAdapter):
-    """Verifies certificates by a given context instead of requests' own list of CAs."""
+    """Verifies certificates by a given context instead of requests' own list of CAs, and limits each exchange."""
 
-    def __init__(self, tls: ssl.SSLContext) -> None:
+    def __init__(self, tls: ssl.SSLContext, exchange_timeout: float) -> None:
         self._tls = tls
+        self._pools = {
+            "http": partial(_PlainPool, exchange_timeout=exchange_timeout),
+            "https": partial(_TlsPool, exchange_timeout=exchange_timeout),
+        }
         super().__init__(pool_connections=32, pool_maxsize=16)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, ssl_context=self._tls, **options)
+        self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
-        return super().proxy_manager_for(proxy, ssl_context=self._tls, **options)
+        pools = super().proxy_manager_for(proxy, ssl_context=self._tls, **options)
+        pools.pool_classes_by_scheme = self._pools
+        return pools
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
         """Add no CAs to the context, which has verification switched on."""
+
+
+class _Limited(HTTPConnection):
+    """Its exchanges, the first of which begins with connecting, end after `exchange_timeout` seconds."""
+
+    def __init__(self, *args: Any, exchange_timeout: float, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._limits = Limits(exchange_timeout, MOST_EXCHANGE_BYTES)
+        self._is_new = True
+        self.response_class = partial(LimitedResponse, limits=self._limits)  # type: ignore[assignment]
+
+    def connect(self) -> None:
+        self._limits.begin()
+        self._is_new = True
+        super().connect()
+
+    def request(self, *args: Any, **options: Any) -> None:
+        if not self._is_new:
+            self._limits.begin()
+        super().request(*args, **options)
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as urllib3 has it
+        self._is_new = False
+        return super().getresponse()
+
+
+class _LimitedTls(_Limited, HTTPSConnection):
+    """The same in TLS."""
+
+
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _Limited
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _LimitedTls
 
 
 def _small(body: bytes | Payload | None) -> bytes | None:

@@ -9,6 +9,7 @@ import requests
 
 from csi_driver.errors import Unavailable
 from csi_driver.registry.retry import Transient
+from csi_driver.registry.transport.limits import Overdue, TooLong
 from csi_driver.registry.transport.proxies import Proxy
 from csi_driver.registry.url import Url
 
@@ -24,6 +25,10 @@ def failure(error: BaseException, url: Url, via: Proxy | None) -> Unavailable:
     """`Transient` where another try may help; plain `Unavailable` for TLS that fails and names that do not exist."""
     chain = list(_chain(error))
     to = f"{url.authority} through the proxy {via.url.authority}" if via else url.authority
+    for one in chain:
+        if isinstance(one, Overdue):
+            told = f"the answer of {to} was not complete after {one.seconds:g} s: it comes too slowly"
+            return Transient(told, waited=one.seconds)
     for one in chain:
         if isinstance(one, ssl.SSLCertVerificationError):
             return Unavailable(
@@ -60,6 +65,8 @@ def _cause(error: BaseException) -> str:
         return "it ended in the middle of an answer"
     if isinstance(error, http.client.RemoteDisconnected):
         return "it was closed without an answer"
+    if isinstance(error, TooLong | http.client.LineTooLong) or type(error) is http.client.HTTPException:
+        return "its answer has longer or more headers than any that makes sense"
     if isinstance(error, http.client.HTTPException):
         return "the answer is not HTTP"
     if isinstance(error, requests.RequestException | UnicodeError):

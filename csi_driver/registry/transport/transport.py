@@ -30,8 +30,9 @@ def tls_context(ca_file: Path | None = None) -> ssl.SSLContext:
 class Transport:
     """One exchange at a time for each thread; redirects, retries and refusals are left to others.
 
-    `connect_timeout` is in seconds; `stall_timeout` is how many may pass without a byte. `proxy_url` takes the place
-    of the proxies in the environment. `tls` must verify certificates and host names.
+    `connect_timeout` is in seconds; `stall_timeout` is how many may pass without a byte, and
+    `exchange_timeout` until an answer is complete, or of an answer that is streamed its headers. `proxy_url` takes the
+    place of the proxies in the environment. `tls` must verify certificates and host names.
     """
 
     def __init__(
@@ -39,17 +40,19 @@ class Transport:
         *,
         connect_timeout: float = 10.0,
         stall_timeout: float = 30.0,
+        exchange_timeout: float = 60.0,
         proxy_url: str = "",
         tls: ssl.SSLContext | None = None,
     ) -> None:
         context = tls or tls_context()
         self._proxies = Proxies(proxy_url)
-        self._control = Control(
-            tls=context, user_agent=USER_AGENT, connect_timeout=connect_timeout, stall_timeout=stall_timeout
-        )
-        self._bulk = Bulk(
-            tls=context, user_agent=USER_AGENT, connect_timeout=connect_timeout, stall_timeout=stall_timeout
-        )
+        timeouts = {
+            "connect_timeout": connect_timeout,
+            "stall_timeout": stall_timeout,
+            "exchange_timeout": exchange_timeout,
+        }
+        self._control = Control(tls=context, user_agent=USER_AGENT, **timeouts)
+        self._bulk = Bulk(tls=context, user_agent=USER_AGENT, **timeouts)
 
     def send(self, request: Request) -> Answer:
         """The answer, whatever its status. Raises `Transient`, or `Unavailable` where trying again is of no use."""

@@ -50,6 +50,6 @@ def forget_cached(descriptor: int, offset: int, size: int) -> None:
     os.posix_fadvise(descriptor, offset, size, os.POSIX_FADV_DONTNEED)
 
 
-def sync_data(descriptor: int) -> None:
-    """The file's bytes and size are on the disk (fdatasync(2))."""
-    os.fdatasync(descriptor)
+def sync(descriptor: int) -> None:
+    """A file's bytes, mode and times, or a directory's names, are on the disk (fsync(2))."""
+    os.fsync(descriptor)

@@ -1,6 +1,7 @@
 """The memory that blobs pass through: a fixed number of buffers for the whole node."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from csi_driver.host.direct import ALIGNMENT, page_aligned
 from csi_driver.inflight import Condition
@@ -9,7 +10,7 @@ MIB = 1 << 20
 
 
 class GivenUp(Exception):
-    """Whoever waited for a buffer needs none any more."""
+    """Whoever waited needs nothing any more."""
 
 
 class Buffer:
@@ -17,16 +18,18 @@ class Buffer:
 
     The payload starts at a page and has a margin of `ALIGNMENT` bytes before and behind it, so that what was left over
     from the piece before can be put in front and a last write can be rounded up, both without moving the payload.
+    `found` tells that the payload does not come from the network: an earlier attempt left it on the disk.
     """
 
-    __slots__ = ("_memory", "_pool", "holders", "length", "size")
+    __slots__ = ("_memory", "allowance", "found", "holders", "length", "size")
 
-    def __init__(self, pool: "BufferPool", size: int) -> None:
-        self._pool = pool
+    def __init__(self, size: int) -> None:
         self._memory = page_aligned(size + 2 * ALIGNMENT)
-        self.holders = 0
         self.size = size
         self.length = 0
+        self.found = False
+        self.holders = 0
+        self.allowance: Allowance | None = None
 
     @property
     def room(self) -> memoryview:
@@ -44,46 +47,88 @@ class Buffer:
 
     def share(self) -> None:
         """One more holder will release this buffer."""
-        self._pool.count_share(self)
+        if self.allowance is not None:
+            self.allowance.pool.share(self)
 
     def release(self) -> None:
         """This holder is done with the buffer."""
-        self._pool.give_back(self)
+        if self.allowance is not None:
+            self.allowance.pool.release(self)
+
+
+class Allowance:
+    """One transfer's right to the buffers of a pool: to one at any time, and to more while nobody lacks his one."""
+
+    __slots__ = ("_given_up", "held", "pool")
+
+    def __init__(self, pool: "BufferPool", given_up: Callable[[], bool]) -> None:
+        self.pool = pool
+        self.held = 0
+        self._given_up = given_up
+
+    def take(self) -> Buffer:
+        """An empty buffer with one holder, as soon as there is one.
+
+        Raises `GivenUp` when `given_up()` holds before; somebody must then call `BufferPool.wake`.
+        """
+        return self.pool.take(self, self._given_up)
+
+    def filled(self, fill: Callable[[Buffer], int]) -> Buffer:
+        """A buffer with as much payload as `fill` says it has put in; given back if `fill` raises."""
+        buffer = self.take()
+        try:
+            buffer.length = fill(buffer)
+        except BaseException:
+            buffer.release()
+            raise
+        return buffer
 
 
 class BufferPool:
-    """`count` buffers of `size` bytes each, in MiB multiples of memory that is taken from the system when first used.
+    """`count` buffers of `size` bytes, made when they are first needed. One pool serves every transfer of the node.
 
-    One pool serves every transfer of the node, so its size bounds the memory of them all. Who holds a buffer must be able
-    to release it without taking another from the same pool; then no number of transfers can block one another.
+    Every allowance is good for one buffer at any time, so a transfer that is waited for goes on, however many others
+    hold buffers until it does. More allowances than buffers are not given out at once.
     """
 
-    def __init__(self, *, count: int, size: int = 4 * MIB) -> None:
+    def __init__(self, *, count: int, size: int) -> None:
         self.count = count
         self.size = size
         self._changed = Condition()
-        self._made = 0
         self._idle: list[Buffer] = []
+        self._made = 0
+        self._allowances: set[Allowance] = set()
 
     @property
     def free(self) -> int:
         """How many buffers nobody holds."""
         with self._changed:
-            return len(self._idle) + self.count - self._made
+            return self._free
 
-    def take(self, given_up: Callable[[], bool]) -> Buffer:
-        """An empty buffer with one holder, waiting for one; raises `GivenUp` when that comes first (see `wake`)."""
+    @contextmanager
+    def allowance(self, given_up: Callable[[], bool]) -> Iterator[Allowance]:
+        """A right to buffers, as soon as there is one more to be had; `given_up` ends every wait for them.
+
+        The buffers taken may be released after the context has ended.
+        """
+        allowance = Allowance(self, given_up)
         with self._changed:
-            self._changed.wait_for(lambda: given_up() or self._idle or self._made < self.count)
-            if given_up():
-                raise GivenUp
-            if self._idle:
-                buffer = self._idle.pop()
-            else:
-                buffer = Buffer(self, self.size)
-                self._made += 1
-            buffer.length = 0
-            buffer.holders = 1
+            self._wait(lambda: self._free > self._promised, given_up)
+            self._allowances.add(allowance)
+        try:
+            yield allowance
+        finally:
+            with self._changed:
+                self._allowances.discard(allowance)
+                self._changed.notify_all()
+
+    def take(self, allowance: Allowance, given_up: Callable[[], bool]) -> Buffer:
+        """See `Allowance.take`."""
+        with self._changed:
+            self._wait(lambda: self._free > (self._promised if allowance.held else 0), given_up)
+            buffer = self._idle.pop() if self._idle else self._new()
+            buffer.length, buffer.found, buffer.holders, buffer.allowance = 0, False, 1, allowance
+            allowance.held += 1
             return buffer
 
     def wake(self) -> None:
@@ -91,13 +136,35 @@ class BufferPool:
         with self._changed:
             self._changed.notify_all()
 
-    def count_share(self, buffer: Buffer) -> None:
+    def share(self, buffer: Buffer) -> None:
+        """See `Buffer.share`."""
         with self._changed:
             buffer.holders += 1
 
-    def give_back(self, buffer: Buffer) -> None:
+    def release(self, buffer: Buffer) -> None:
+        """See `Buffer.release`."""
         with self._changed:
             buffer.holders -= 1
-            if buffer.holders == 0:
+            if buffer.holders == 0 and buffer.allowance is not None:
+                buffer.allowance.held -= 1
+                buffer.allowance = None
                 self._idle.append(buffer)
                 self._changed.notify_all()
+
+    @property
+    def _free(self) -> int:
+        return len(self._idle) + self.count - self._made
+
+    @property
+    def _promised(self) -> int:
+        """Buffers that must stay free for those who have none."""
+        return sum(not allowance.held for allowance in self._allowances)
+
+    def _wait(self, ready: Callable[[], bool], given_up: Callable[[], bool]) -> None:
+        self._changed.wait_for(lambda: given_up() or ready())
+        if given_up():
+            raise GivenUp
+
+    def _new(self) -> Buffer:
+        self._made += 1
+        return Buffer(self.size)

@@ -1,5 +1,6 @@
 """One blob on its way: at the same time it is read, hashed, and written or unpacked."""
 
+from collections.abc import Callable
 from contextlib import closing
 from typing import Protocol
 
@@ -12,7 +13,7 @@ from csi_driver.transfer.source import Blob
 from csi_driver.transfer.tarheader import BLOCK
 
 AHEAD = 3
-"""Buffers that may wait for a stage that is busy: enough to ride out a hiccup of the disk, and few, for they are scarce."""
+"""Buffers that may wait for a busy stage: enough to ride out a hiccup of the disk, and few, for they are scarce."""
 
 
 class Sink(Protocol):
@@ -26,14 +27,18 @@ class Sink(Protocol):
 
 
 class Delivery:
-    """Takes one blob from a feed to a sink, and knows whether it was the right one."""
+    """Takes one blob from a feed to a sink, and knows whether it was the right one.
 
-    def __init__(self, blob: Blob, feed: Feed, sink: Sink, pipeline: Pipeline, *, sink_from: int = 0) -> None:
+    `found` is how many bytes were on the disk already; a callable of that name is told as well.
+    """
+
+    def __init__(self, blob: Blob, feed: Feed, sink: Sink, pipeline: Pipeline, *, found: Callable[[int], None]) -> None:
+        self.found = 0
         self._blob = blob
         self._feed = feed
         self._sink = sink
         self._pipeline = pipeline
-        self._sink_from = sink_from
+        self._count_found = found
         self._to_hash = pipeline.channel(AHEAD)
         self._to_sink: Channel[Buffer] | None = None
         self._actual = ""
@@ -44,34 +49,41 @@ class Delivery:
         A digest that differs is reported before anything the sink found wrong: a blob damaged on its way must not be
         blamed on the artifact. Raises the first failure of any stage.
         """
-        self._pipeline.start("read", self._read)
+        self._pipeline.start("read", self._read, feeds=True)
         self._pipeline.start("hash", self._hash)
         self._pipeline.join()
         if self._actual != self._blob.digest.hex:
             raise ContentMismatch(
-                f"blob {self._blob.digest} arrived as {self._blob.digest.algorithm}:{self._actual}: it was damaged on the "
-                "way or at the registry"
+                f"blob {self._blob.digest} arrived as {self._blob.digest.algorithm}:{self._actual}: "
+                "it was damaged on its way or at the registry"
             )
         if self._sink.verdict is not None:
             raise self._sink.verdict
 
     def _read(self) -> None:
-        position = 0
-        with closing(self._feed):
-            for buffer in self._feed:
-                try:
-                    offer(buffer, self._to_hash)
-                    if position >= self._sink_from:
-                        offer(buffer, self._sink_channel(buffer))
-                finally:
-                    position += buffer.length
-                    buffer.release()
-        self._to_hash.end()
-        self._sink_channel(None).end()
+        try:
+            with closing(self._feed):
+                for buffer in self._feed:
+                    self._hand_over(buffer)
+            self._sink_channel(b"")
+        finally:
+            self._to_hash.end()
+            if self._to_sink is not None:
+                self._to_sink.end()
 
-    def _sink_channel(self, first: Buffer | None) -> Channel[Buffer]:
+    def _hand_over(self, buffer: Buffer) -> None:
+        try:
+            if buffer.found:
+                self.found += buffer.length
+                self._count_found(buffer.length)
+            offer(buffer, self._to_hash)
+            offer(buffer, self._sink_channel(bytes(buffer.payload[:BLOCK])))
+        finally:
+            buffer.release()
+
+    def _sink_channel(self, start: bytes) -> Channel[Buffer]:
+        """Where the sink takes its buffers from; it begins with the first of them."""
         if self._to_sink is None:
-            start = bytes(first.payload[:BLOCK]) if first is not None else b""
             self._to_sink = self._sink.begin(self._pipeline, start)
         return self._to_sink
 

@@ -3,29 +3,45 @@
 from functools import partial
 from pathlib import Path
 
-from csi_driver.errors import Stopping
+from csi_driver.errors import ContentMismatch, Stopping, UnsupportedArtifact
 from csi_driver.host.files import full_disk_named, remove_tree
 from csi_driver.inflight import Stop
-from csi_driver.oci.media import Packing
 from csi_driver.transfer.buffers import MIB, BufferPool
 from csi_driver.transfer.delivery import Delivery
-from csi_driver.transfer.feed import StreamFeed
-from csi_driver.transfer.limits import Limits
+from csi_driver.transfer.earlier import (
+    CONTENT,
+    JOURNAL,
+    PREVIOUS,
+    DamagedPrefix,
+    Prefix,
+    clear,
+    clear_useless,
+    earlier_file,
+    earlier_tree,
+)
+from csi_driver.transfer.feed import blob_feed
+from csi_driver.transfer.fetching import Fetching
+from csi_driver.transfer.layertree import LayerTree
+from csi_driver.transfer.limits import LimitExceeded, Limits
 from csi_driver.transfer.pipeline import Pipeline
 from csi_driver.transfer.progress import Progress
 from csi_driver.transfer.rawsink import RawSink
 from csi_driver.transfer.source import Blob, Fetched, Source
-from csi_driver.transfer.stream import Patience, Stream
+from csi_driver.transfer.splitting import Connections, Splitting
+from csi_driver.transfer.stream import Patience
 from csi_driver.transfer.treesink import TreeSink
 
-CONTENT, SKELETON = "content", "skeleton"
+_STOPPING = "the driver is stopping; the next one goes on with this pull"
+_FINAL = (ContentMismatch, UnsupportedArtifact, LimitExceeded)
 
 
 class Engine:
     """Fetches any number of blobs at once, within the memory of two buffer pools.
 
-    `arriving` buffers hold bytes as they come from the registry; `unpacked` buffers hold what decompressors made of them:
-    two pools, because a decompressor holds one of each, and with a single pool transfers could wait for one another.
+    `arriving` buffers hold bytes as they come from the registry, `unpacked` buffers what decompressors made of them:
+    two pools, because what comes out of a decompressor must never wait for buffers that wait to go into one. A plain
+    tar layer that breaks off can be resumed about every `mark_every` bytes, between two of its entries. A slow
+    stream is split over more connections, as `splitting` says, while the node has fewer than `connections` of them.
     """
 
     def __init__(
@@ -35,49 +51,76 @@ class Engine:
         unpacked: BufferPool | None = None,
         limits: Limits | None = None,
         patience: Patience | None = None,
+        splitting: Splitting | None = None,
+        connections: int = 16,
+        mark_every: int = 16 * MIB,
     ) -> None:
-        self._arriving = arriving or BufferPool(count=14, size=4 * MIB)
+        self._arriving = arriving or BufferPool(count=16, size=4 * MIB)
         self._unpacked = unpacked or BufferPool(count=6, size=2 * MIB)
         self._limits = limits or Limits()
         self._patience = patience or Patience()
+        self._splitting = splitting or Splitting()
+        self._connections = Connections(connections)
+        self._mark_every = mark_every
 
     def fetch(self, blob: Blob, source: Source, into: Path, *, progress: Progress, stop: Stop) -> Fetched:
         """`into/content` is the blob, verified and durable: a file, or for a tar layer the tree it unpacks to.
 
-        `into` is an existing directory that nobody else uses, on the filesystem where the layer is to stay. Files get mode
-        0444 plus the execute bits they had, directories 0555; times are restored. Beside a tree lies its `skeleton`.
+        `into` is an existing directory that nobody else uses, on the filesystem where the layer is to stay. Files get
+        mode 0444 plus the execute bits they had, directories 0555; times are restored. Beside a tree lies its
+        `skeleton`. After a failure the directory holds what another `fetch` of the same blob goes on from: for a raw
+        blob all that had arrived, for a plain tar layer all entries but the last; nothing when the content is at fault.
 
         Raises `ContentMismatch` for bytes that differ from digest or size, `UnsupportedArtifact` for content that no
-        volume can hold safely, `NoSpace` for a full disk or more than `Limits` allow, `Unavailable` when the source's and
-        the engine's patience has ended, `Stopping`, and what `source` raises otherwise.
+        volume can hold safely, `NoSpace` for a full disk or more than `Limits` allow, `Unavailable` when the patience
+        of the source and of the engine has ended, `Stopping`, and what `source` raises otherwise.
         """
         stop.check()
-        self._clear(into)
-        sink = self._sink(blob, into)
-        pipeline = Pipeline(f"fetch-{blob.digest.hex[:8]}")
-        pipeline.on_failure(self._arriving.wake)
-        stream = Stream(blob, source, 0, blob.size, patience=self._patience, arrived=progress.advance)
-        pipeline.on_failure(stream.abort)
-        feed = StreamFeed(stream, partial(pipeline.take, self._arriving))
         try:
-            with stop.calling(
-                lambda: pipeline.fail(Stopping("the driver is stopping; the next one goes on with this pull"))
-            ):
-                Delivery(blob, feed, sink, pipeline).run()
-            sink.settle()
-        except BaseException:
-            self._clear(into)
+            try:
+                return self._attempt(blob, source, into, progress, stop)
+            except DamagedPrefix:
+                clear(into)
+                return self._attempt(blob, source, into, progress, stop)
+        except _FINAL:
+            clear(into)
             raise
-        return Fetched(entries=sink.entries, notes=tuple(sink.notes))
+        except BaseException:
+            clear_useless(into, blob)
+            raise
 
-    def _sink(self, blob: Blob, into: Path) -> RawSink | TreeSink:
-        if blob.packing is Packing.RAW:
-            return RawSink(into / CONTENT, blob.size)
+    def _attempt(self, blob: Blob, source: Source, into: Path, progress: Progress, stop: Stop) -> Fetched:
+        progress.found(-progress.fetched)
+        prefix, sink = self._destination(blob, into)
+        pipeline = Pipeline(f"fetch-{blob.digest.hex[:8]}")
+        pipeline.on_cut(self._arriving.wake)
+        allow = partial(self._arriving.allowance, lambda: pipeline.is_cut)
+
+        fetching = Fetching(
+            blob=blob,
+            source=source,
+            patience=self._patience,
+            arrived=progress.advance,
+            allow=allow,
+            connections=self._connections,
+            policy=self._splitting,
+            pipeline=pipeline,
+        )
+        feed = blob_feed(prefix, fetching.buffers, allow=allow)
+        delivery = Delivery(blob, feed, sink, pipeline, found=progress.found)
+        with stop.calling(lambda: pipeline.cut(Stopping(_STOPPING))):
+            delivery.run()
+        sink.settle()
+        remove_tree(into / JOURNAL)
+        remove_tree(into / PREVIOUS)
+        return Fetched(resumed=delivery.found, entries=sink.entries, notes=tuple(sink.notes))
+
+    def _destination(self, blob: Blob, into: Path) -> tuple[Prefix, RawSink | TreeSink]:
+        """What of the blob is here already, and where the rest goes."""
+        if not blob.packing.is_tree:
+            return earlier_file(into, blob), RawSink(into, blob)
+        prefix = earlier_tree(into, blob)
         with full_disk_named(into):
             (into / CONTENT).mkdir()
-        return TreeSink(into, blob.packing, limits=self._limits, unpacked=self._unpacked)
-
-    @staticmethod
-    def _clear(into: Path) -> None:
-        for name in (CONTENT, SKELETON):
-            remove_tree(into / name)
+        layer = LayerTree(into, blob, prefix, self._limits, self._mark_every)
+        return prefix, TreeSink(layer, unpacked=self._unpacked)

@@ -1,38 +1,26 @@
-"""A blob's bytes as filled buffers, in order."""
+"""A blob's bytes as filled buffers, in order: first what is here already, then what is fetched.
 
-from collections.abc import Callable, Iterator
-from typing import Protocol
+Each buffer is the taker's to release. The generators hold connections and rights to buffers: whoever takes from one
+closes it.
+"""
 
-from csi_driver.transfer.buffers import Buffer
-from csi_driver.transfer.stream import Stream
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, closing
+from typing import TypeAlias
+
+from csi_driver.transfer.buffers import Allowance, Buffer
+from csi_driver.transfer.earlier import Prefix
+
+Feed: TypeAlias = Generator[Buffer, None, None]
+Allow: TypeAlias = Callable[[], AbstractContextManager[Allowance]]
+"""How a transfer comes by its right to buffers."""
 
 
-class Feed(Protocol):
-    """Where the buffers of a transfer come from; each is the taker's to release."""
-
-    def __iter__(self) -> Iterator[Buffer]: ...
-
-    def close(self) -> None:
-        """Let go of everything that is held; in the thread that iterates."""
-
-
-class StreamFeed:
-    """All that one stream brings; at the end of the blob it must really end."""
-
-    def __init__(self, stream: Stream, take: Callable[[], Buffer]) -> None:
-        self._stream = stream
-        self._take = take
-
-    def __iter__(self) -> Iterator[Buffer]:
-        while self._stream.position < self._stream.stop:
-            buffer = self._take()
-            try:
-                buffer.length = self._stream.fill(buffer.room)
-            except BaseException:
-                buffer.release()
-                raise
+def blob_feed(prefix: Prefix, rest: Callable[[int], Feed], *, allow: Allow) -> Feed:
+    """A whole blob: `prefix`, and from where it ends the `rest`."""
+    position = 0
+    with allow() as allowance, closing(prefix.buffers(allowance)) as buffers:
+        for buffer in buffers:
+            position += buffer.length
             yield buffer
-        self._stream.expect_end()
-
-    def close(self) -> None:
-        self._stream.close()
+    yield from rest(position)

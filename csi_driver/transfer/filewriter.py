@@ -22,22 +22,22 @@ _WRITEBACK_STEP = 32 * MIB
 
 
 class FileWriter:
-    """Appends to one new file, from `offset` on, until it has `size` bytes; for one thread.
+    """Appends to one file until it has `size` bytes; for one thread.
 
     `direct` says that the descriptor has O_DIRECT: then whole multiples of `ALIGNMENT` are written straight from the
-    buffers; the rest of a piece waits for the next one and is put in front of it. Where the disk refuses that (EINVAL: it
-    wants a coarser alignment of the memory) the file goes through the page cache after all.
+    buffers; the rest of a piece waits for the next one and is put in front of it. Where the disk refuses that (EINVAL:
+    it wants a coarser alignment of the memory) the file goes through the page cache after all.
 
-    As a context it owns the descriptor, and takes the space for a large file first: `NoSpace` comes before the first byte.
+    As a context it owns the descriptor, and takes the space for a large file first: `NoSpace` comes before a byte does.
     """
 
-    def __init__(self, descriptor: int, name: str, *, size: int, direct: bool, offset: int = 0) -> None:
+    def __init__(self, descriptor: int, name: str, *, size: int, direct: bool) -> None:
         self._descriptor = descriptor
         self._name = name
         self._size = size
-        self._offset = offset
+        self._offset = 0
         self._carry = b""
-        self._flushing = self._flushed = offset
+        self._flushing = self._flushed = 0
         self._direct = direct
 
     def __enter__(self) -> Self:
@@ -68,10 +68,14 @@ class FileWriter:
             else:
                 self._append_buffered(buffer.window(start, stop))
 
+    def skip(self, length: int) -> None:
+        """The next `length` bytes are in the file already."""
+        self._offset += length
+        self._flushing = self._flushed = self._offset
+
     def finish(self, mtime_ns: int | None = None) -> None:
         """The file has its size and time; it is not synced."""
-        if self._size >= DIRECT_FROM:
-            os.ftruncate(self._descriptor, self._size)
+        os.ftruncate(self._descriptor, self._size)
         if mtime_ns is not None:
             os.utime(self._descriptor, ns=(mtime_ns, mtime_ns))
 

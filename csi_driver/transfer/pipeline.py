@@ -1,59 +1,77 @@
-"""The threads of one transfer, joined by channels: the first failure ends them all, and none outlives the transfer."""
+"""The threads of one transfer, joined by channels: a failure ends them all, and none outlives the transfer."""
 
 from collections.abc import Callable
 from contextlib import suppress
 
 from csi_driver.inflight import Channel, ChannelClosed, Future, Lock, spawn
-from csi_driver.transfer.buffers import Buffer, BufferPool, GivenUp
+from csi_driver.transfer.buffers import Buffer, GivenUp
 
 
 class Pipeline:
     """Stages that work on the same blob, each in a thread of its own.
 
-    A stage that finds its neighbour gone (`ChannelClosed`, `GivenUp`) just ends: the neighbour's failure is what counts.
+    It ends early in one of two ways. `cut`: nothing more comes in, and what is under way is finished, which takes
+    moments and is worth them, for it need not be fetched again. `fail`: everything ends now. A stage that finds its
+    neighbour gone (`ChannelClosed`, `GivenUp`) just ends: it is the other's failure that counts.
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._lock = Lock()
         self._running: list[Future[None]] = []
-        self._failure: BaseException | None = None
-        self._undo: list[Callable[[], object]] = []
+        self._error: BaseException | None = None
+        self._at_cut: list[Callable[[], object]] = []
+        self._at_failure: list[Callable[[], object]] = []
+        self.is_cut = False
+        self.failed = False
 
-    def start(self, stage: str, work: Callable[[], None]) -> None:
-        """Run `work` in a thread of its own."""
+    def start(self, stage: str, work: Callable[[], None], *, feeds: bool = False) -> None:
+        """Run `work` in a thread of its own; the failure of a stage that `feeds` the others cuts them off."""
 
         def run() -> None:
             try:
                 with suppress(ChannelClosed, GivenUp):
                     work()
             except BaseException as error:  # noqa: BLE001  `join` raises it in the thread that waits
-                self.fail(error)
+                (self.cut if feeds else self.fail)(error)
 
         future = spawn(f"{self._name}-{stage}", run)
         with self._lock:
             self._running.append(future)
 
-    def fail(self, error: BaseException) -> None:
-        """Everything ends; the first error given is the one that `join` raises."""
+    def cut(self, error: BaseException) -> None:
+        """Nothing more comes in; `join` raises `error` unless there was another before."""
         with self._lock:
-            if self._failure is not None:
-                return
-            self._failure = error
-            undo = list(self._undo)
-        for call in undo:
+            self._error = self._error or error
+            self.is_cut = True
+            calls, self._at_cut = self._at_cut, []
+        for call in calls:
             call()
 
-    @property
-    def failed(self) -> bool:
-        """Whether everything is to end early."""
-        return self._failure is not None
+    def fail(self, error: BaseException) -> None:
+        """Everything ends; `join` raises `error` unless there was another before."""
+        self.cut(error)
+        with self._lock:
+            self.failed = True
+            calls, self._at_failure = self._at_failure, []
+        for call in calls:
+            call()
+
+    def on_cut(self, call: Callable[[], object]) -> None:
+        """`call` wakes whoever waits for something to come in; at once after a cut."""
+        with self._lock:
+            late = self.is_cut
+            if not late:
+                self._at_cut.append(call)
+        if late:
+            call()
 
     def on_failure(self, call: Callable[[], object]) -> None:
-        """`call` wakes somebody who would otherwise not notice a failure; at once when there was one already."""
+        """`call` wakes whoever would not notice a failure by himself; at once after one."""
         with self._lock:
-            self._undo.append(call)
-            late = self._failure is not None
+            late = self.failed
+            if not late:
+                self._at_failure.append(call)
         if late:
             call()
 
@@ -63,12 +81,8 @@ class Pipeline:
         self.on_failure(lambda: close(channel))
         return channel
 
-    def take(self, pool: BufferPool) -> Buffer:
-        """A buffer, as soon as there is one; raises `GivenUp` after a failure, provided that it wakes the pool."""
-        return pool.take(lambda: self.failed)
-
     def join(self) -> None:
-        """Wait until every stage has ended; raises the first failure."""
+        """Wait until every stage has ended; raises the first error."""
         while True:
             with self._lock:
                 running, self._running = self._running, []
@@ -76,8 +90,8 @@ class Pipeline:
                 break
             for future in running:
                 future.result()
-        if self._failure is not None:
-            raise self._failure
+        if self._error is not None:
+            raise self._error
 
 
 def close(channel: Channel[Buffer]) -> None:

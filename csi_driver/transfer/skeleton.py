@@ -1,12 +1,11 @@
 """What is left of an archive when its files have been taken out: enough to prove its digest again later.
 
-A magic line, then one zstd stream of records: a letter and its fields, integers little-endian.
+A line with the packing of the layer, then zstd frames with records: a letter and its fields, integers little-endian.
 `L` u32 length, bytes: the archive goes on with these. `F` u16 length, path, u64 size: with all of that file.
 `S` u16 length, path, u64 size, u32 number of pieces, u64 offset and u64 count of each: with those pieces of that file.
 `E` u64 length, u32 CRC-32, both of the whole archive: it ends here.
 """
 
-import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,10 +17,13 @@ import zstandard
 
 from csi_driver.errors import ContentMismatch
 from csi_driver.host.files import full_disk_named
+from csi_driver.oci.media import Packing
 from csi_driver.transfer.sparse import Segments
 
-_MAGIC = b"model-csi skeleton 1\n"
-_LITERAL_BYTES = 64 << 10
+_TITLE = "model-csi skeleton 1"
+_MOST_TITLE = 64
+_MOST_LITERAL = 64 << 20
+_BATCH_BYTES = 64 << 10
 _LEVEL = 3
 
 
@@ -52,38 +54,44 @@ class End:
 class SkeletonWriter:
     """Writes the skeleton of an archive while it is unpacked; without `finish` it has no end. Raises `NoSpace`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, packing: Packing) -> None:
         self._path = path
         self._file = open(path, "xb", buffering=0)  # noqa: SIM115  the context closes it
-        self._compressor = zstandard.ZstdCompressor(level=_LEVEL).compressobj()
+        self._compressor = zstandard.ZstdCompressor(level=_LEVEL)
+        self._frame = self._compressor.compressobj()
         self._literal = bytearray()
-        self._append(_MAGIC)
+        self._batch = bytearray()
+        self._append(f"{_TITLE} {packing}\n".encode())
 
     def literal(self, data: bytes) -> None:
         """The archive goes on with these bytes."""
         self._literal += data
-        if len(self._literal) >= _LITERAL_BYTES:
-            self._record(b"")
+        if len(self._literal) >= _BATCH_BYTES:
+            self._end_literal()
 
     def payload(self, path: str, size: int, segments: Segments | None) -> None:
         """The archive goes on with a file of `size` bytes: with all of it, or with the pieces given."""
+        self._end_literal()
         name = path.encode("utf-8", "surrogateescape")
-        head = struct.pack("<cH", b"F" if segments is None else b"S", len(name)) + name + struct.pack("<Q", size)
+        self._batch += struct.pack("<cH", b"F" if segments is None else b"S", len(name)) + name
+        self._batch += size.to_bytes(8, "little")
         if segments is not None:
             numbers = [number for segment in segments for number in segment]
-            head += struct.pack(f"<I{len(numbers)}Q", len(segments), *numbers)
-        self._record(head)
+            self._batch += struct.pack(f"<I{len(numbers)}Q", len(segments), *numbers)
 
-    def flush(self) -> int:
-        """All that was written so far can be read back, even if nothing follows; returns how long the file is."""
-        self._record(b"")
-        self._append(self._compressor.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK))
-        return os.fstat(self._file.fileno()).st_size
+    def flush(self) -> None:
+        """All that was written so far can be read back, even if nothing follows."""
+        self._end_literal()
+        self._compress()
+        self._append(self._frame.flush())
+        self._frame = self._compressor.compressobj()
 
     def finish(self, length: int, crc: int) -> None:
         """The archive is complete."""
-        self._record(struct.pack("<cQI", b"E", length, crc))
-        self._append(self._compressor.flush(zstandard.COMPRESSOBJ_FLUSH_FINISH))
+        self._end_literal()
+        self._batch += struct.pack("<cQI", b"E", length, crc)
+        self._compress()
+        self._append(self._frame.flush())
 
     def __enter__(self) -> Self:
         return self
@@ -93,12 +101,16 @@ class SkeletonWriter:
     ) -> None:
         self._file.close()
 
-    def _record(self, record: bytes) -> None:
-        literal, self._literal = self._literal, bytearray()
-        if literal:
-            record = struct.pack("<cI", b"L", len(literal)) + literal + record
-        if record:
-            self._append(self._compressor.compress(record))
+    def _end_literal(self) -> None:
+        if self._literal:
+            self._batch += struct.pack("<cI", b"L", len(self._literal)) + self._literal
+            self._literal.clear()
+        if len(self._batch) >= _BATCH_BYTES:
+            self._compress()
+
+    def _compress(self) -> None:
+        self._append(self._frame.compress(self._batch))
+        self._batch.clear()
 
     def _append(self, data: bytes) -> None:
         view = memoryview(data)
@@ -107,15 +119,27 @@ class SkeletonWriter:
                 view = view[self._file.write(view) or 0 :]
 
 
+def packing_of(path: Path) -> Packing:
+    """How the layer that a skeleton was left of is packed. Raises `ContentMismatch` where the bytes are no skeleton."""
+    with open(path, "rb") as file:
+        return _packing(file, path)
+
+
+def _packing(file: BinaryIO, path: Path) -> Packing:
+    title, _, packing = file.readline(_MOST_TITLE).decode("ascii", "replace").rstrip("\n").rpartition(" ")
+    if title != _TITLE or packing not in list(Packing):
+        raise ContentMismatch(f"{path.name} is no skeleton of a layer that this driver can read")
+    return Packing(packing)
+
+
 def read_skeleton(path: Path) -> Iterator[Literal | Payload | End]:
     """The records of a skeleton, up to its end or to where its writer was interrupted.
 
     Raises `ContentMismatch` where the bytes are no skeleton.
     """
     with open(path, "rb") as file:
-        if file.read(len(_MAGIC)) != _MAGIC:
-            raise ContentMismatch(f"{path.name} is no skeleton of an archive that this driver can read")
-        with zstandard.ZstdDecompressor().stream_reader(file) as stream:
+        _packing(file, path)
+        with zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as stream:
             try:
                 yield from _records(stream)
             except (zstandard.ZstdError, struct.error) as error:
@@ -126,7 +150,10 @@ def _records(stream: BinaryIO) -> Iterator[Literal | Payload | End]:
     while kind := stream.read(1):
         match kind:
             case b"L":
-                yield Literal(_exactly(stream, *_fields(stream, "<I")))
+                (length,) = _fields(stream, "<I")
+                if length > _MOST_LITERAL:
+                    raise struct.error(f"{length} bytes are too many for one record")
+                yield Literal(_exactly(stream, length))
             case b"F" | b"S":
                 name = _exactly(stream, *_fields(stream, "<H")).decode("utf-8", "surrogateescape")
                 (size,) = _fields(stream, "<Q")

@@ -9,15 +9,15 @@ from csi_driver.transfer.buffers import GivenUp
 from csi_driver.transfer.source import Blob, Body, Source
 
 _WORTH_A_RETRY = 256 << 10
-"""Bytes that a request must bring before its failure is forgiven; else a server could feed a byte at a time for ever."""
+"""Bytes that must arrive before failures are forgiven; else a server could feed a byte at a time for ever."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How often a broken request is made again while nothing arrives, and how many seconds lie between two of them.
 
-    The pause doubles from one to the next, up to `longest_pause`; a server's own wish (Retry-After) may lengthen it up to
-    the same bound.
+    The pause doubles from one to the next, up to `longest_pause`; a server's own wish (Retry-After) may lengthen it up
+    to the same bound.
     """
 
     attempts: int = 5
@@ -28,12 +28,20 @@ class Patience:
 class Stream:
     """The bytes of `blob` from `start` to `stop`, asked for again where a request breaks off.
 
-    One thread reads; `abort` may come from any other. A server that answers a range with the whole blob is listened to
-    from the beginning again, without keeping what is here already.
+    One thread reads; `abort` and `ask_again` may come from any other. A server that answers a range with the whole blob
+    is listened to from the beginning again, without keeping what is here already, unless `ranges_only`.
     """
 
     def __init__(
-        self, blob: Blob, source: Source, start: int, stop: int, *, patience: Patience, arrived: Callable[[int], None]
+        self,
+        blob: Blob,
+        source: Source,
+        start: int,
+        stop: int,
+        *,
+        patience: Patience,
+        arrived: Callable[[int], None],
+        ranges_only: bool = False,
     ) -> None:
         self.position = start
         self.stop = stop
@@ -46,6 +54,7 @@ class Stream:
         self._body: Body | None = None
         self._failures = 0
         self._forgiven_at = start
+        self._ranges_only = ranges_only
         self._whole_only = False
 
     def fill(self, view: memoryview) -> int:
@@ -67,15 +76,21 @@ class Stream:
         except Unavailable:
             return  # the connection ended without a proper end, but all bytes are here
         if more:
-            raise ContentMismatch(
-                f"blob {self._blob.digest} is longer than the {self._blob.size} bytes its manifest says"
-            )
+            blob = self._blob
+            raise ContentMismatch(f"blob {blob.digest} is longer than the {blob.size} bytes that its manifest says")
 
     def abort(self) -> None:
         """From any thread: nothing more is wanted, and `fill` raises at once."""
         with self._changed:
             self._aborted = True
             self._changed.notify_all()
+            body = self._body
+        if body is not None:
+            body.abort()
+
+    def ask_again(self) -> None:
+        """From any thread: the request under way takes too long; break it off and make it again for what is missing."""
+        with self._changed:
             body = self._body
         if body is not None:
             body.abort()
@@ -90,11 +105,7 @@ class Stream:
     def _receive(self, view: memoryview) -> int:
         while True:
             try:
-                count = self._opened(view).readinto(view)
-                if count == 0:
-                    raise Unavailable(
-                        f"blob {self._blob.digest} broke off at byte {self.position} of {self._blob.size}"
-                    )
+                count = self._some(self._opened(view), view)
             except Unavailable as error:
                 self.close()
                 self._recover(error)
@@ -109,7 +120,7 @@ class Stream:
         """The body under way, or a new one that is at `position`."""
         if self._body is not None:
             return self._body
-        whole = self._whole_only or (self.position == 0 and self.stop == self._blob.size)
+        whole = self._whole_only or (self.position == 0 and self.stop == self._blob.size and not self._ranges_only)
         body = self._source.open(0, None) if whole else self._source.open(self.position, self.stop)
         with self._changed:
             self._body = body
@@ -122,15 +133,18 @@ class Stream:
 
     def _skip(self, body: Body, count: int, scratch: memoryview) -> None:
         while count:
-            skipped = body.readinto(scratch[:count])
-            if skipped == 0:
-                raise Unavailable(
-                    f"blob {self._blob.digest} broke off before byte {self.position} of {self._blob.size}"
-                )
-            count -= skipped
+            count -= self._some(body, scratch[:count])
+
+    def _some(self, body: Body, view: memoryview) -> int:
+        count = body.readinto(view)
+        if count == 0:
+            raise Unavailable(f"blob {self._blob.digest} broke off near byte {self.position} of {self._blob.size}")
+        return count
 
     def _recover(self, error: Unavailable) -> None:
         """Return when it is time to ask again."""
+        if isinstance(error, RangeIgnored) and self._ranges_only:
+            raise error
         if isinstance(error, RangeIgnored) and not self._whole_only:
             self._whole_only = True
             return

@@ -1,8 +1,8 @@
 """What a tar archive holds, entry by entry, with all that its extended headers say about them."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from enum import Enum, auto
+from typing import NamedTuple
 
 from csi_driver.errors import UnsupportedArtifact
 from csi_driver.transfer import sparse
@@ -20,12 +20,13 @@ from csi_driver.transfer.tarheader import (
 )
 
 _LATEST_NS = (1 << 34) * 10**9  # ext4 keeps seconds in 34 bits; what lies beyond is no time anybody meant
+_MEANINGLESS = frozenset(("", ".", ".."))
 _KEPT = (b"path", b"linkpath", b"size", b"mtime")
 _REFUSED = {
     b"3": "a character device",
     b"4": "a block device",
     b"6": "a FIFO",
-    b"M": "a part of a multi-volume archive",
+    b"M": "part of a split file",
 }
 
 
@@ -38,12 +39,11 @@ class Kind(Enum):
     HARDLINK = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):  # as `Header` is
     """One entry: `stored` bytes of payload follow it in the archive; `size` is that of the file, holes included.
 
-    `path` is clean and relative, `""` for the root. `target` is what a symbolic link says, or the path of the file that a
-    hard link is another name for. `segments` is None unless the file is sparse.
+    `path` is clean and relative, `""` for the root. `target` is what a symbolic link says, or the path of the file that
+    a hard link is another name for. `segments` is None unless the file is sparse.
     """
 
     path: str
@@ -59,15 +59,19 @@ class Entry:
 class Entries:
     """The entries of the archive in `blocks`; the payload of each must have been read before the next is asked for.
 
-    Knows v7, ustar, pax and GNU archives. At the end of the archive everything that follows must be zeros, and all of it
-    is read. Raises `BadArchive`, `UnsupportedArtifact` and `LimitExceeded`.
+    `boundary` is called where an entry has been read and none has begun: reading could start again from there, given
+    what global headers said before.
+
+    Knows v7, ustar, pax and GNU archives. At the end of the archive everything that follows must be zeros, and all of
+    it is read. Raises `BadArchive`, `UnsupportedArtifact` and `LimitExceeded`.
     """
 
-    def __init__(self, blocks: Blocks, limits: Limits) -> None:
+    def __init__(self, blocks: Blocks, limits: Limits, *, boundary: Callable[[], None] | None = None) -> None:
         self.notes: list[str] = []
         self.count = 0
         self._blocks = blocks
         self._limits = limits
+        self._boundary = boundary
         self._unpacked = 0
         self._global: dict[bytes, bytes] = {}
 
@@ -80,6 +84,8 @@ class Entries:
             padding = -entry.stored % BLOCK
             if padding:
                 self._blocks.read(end + padding - self._blocks.position)
+            if self._boundary is not None:
+                self._boundary()
         for piece in self._blocks.rest():
             self._check_unpacked()
             if piece.strip(b"\0"):
@@ -128,7 +134,7 @@ class Entries:
         return data
 
     def _entry(self, header: Header, extended: "_Extended") -> Entry:
-        fields = overlay(self._global, extended.records)
+        fields = overlay(self._global, extended.records) if extended.records else self._global
         name = fields.get(b"GNU.sparse.name") or fields.get(b"path") or extended.name or header.name
         target = fields.get(b"linkpath") or extended.target or header.target
         size = parse_decimal(fields[b"size"]) if b"size" in fields else header.size
@@ -197,6 +203,8 @@ def entry_path(name: bytes) -> str:
     to write elsewhere.
     """
     text = _decode(name)
+    if "\0" not in text and _MEANINGLESS.isdisjoint(text.split("/")):
+        return text
     components = [component for component in text.split("/") if component not in ("", ".")]
     if text.startswith("/") or ".." in components or "\0" in text or not text:
         raise UnsupportedArtifact(f"the archive has an entry {text[:256]!r}, which does not lie inside the model")

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from csi_driver.errors import UnsupportedArtifact
 
@@ -11,7 +11,6 @@ _ZEROS = bytes(BLOCK)
 _CHECKSUM = slice(148, 156)
 _POSIX_MAGIC = b"ustar\0"
 _STAR_TRAILER = b"tar\0"
-_OCTAL = re.compile(rb"[ \0]*([0-7]*)[ \0]*")
 _DECIMAL = re.compile(rb"[0-9]{1,20}")
 _TIME = re.compile(rb"(-?)([0-9]{1,20})(?:\.([0-9]*))?")
 
@@ -20,8 +19,7 @@ class BadArchive(UnsupportedArtifact):
     """The bytes are no tar archive, or a broken one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):  # made for every file of an archive: in a quarter of the time of a frozen dataclass
     """The fields of a header block that matter here; names are bytes as stored, prefix included (POSIX ustar, pax(1)).
 
     `block` is the block itself, for what only old GNU archives keep in it.
@@ -43,7 +41,7 @@ def parse_header(block: bytes) -> Header | None:
     """
     if block[0] == 0 and block == _ZEROS:
         return None
-    if parse_number(block[_CHECKSUM]) not in checksums(block):
+    if not _has_its_checksum(block):
         raise BadArchive("a tar header has a wrong checksum: the archive is damaged, or is none")
     name = _text(block[0:100])
     if block[257:263] == _POSIX_MAGIC and block[345]:
@@ -65,30 +63,38 @@ def is_header(block: bytes) -> bool:
     if len(block) < BLOCK:
         return False
     try:
-        return block == _ZEROS or parse_number(block[_CHECKSUM]) in checksums(block)
+        return block == _ZEROS or _has_its_checksum(block)
     except BadArchive:
         return False
 
 
-def checksums(block: bytes) -> tuple[int, int]:
-    """The sum of a header's bytes with its checksum field as spaces: unsigned, and signed as some old tars made it."""
-    unsigned = sum(block) - sum(block[_CHECKSUM]) + 8 * ord(" ")
-    if block.isascii():
-        return unsigned, unsigned
-    high = sum(byte >= 0x80 for byte in block) - sum(byte >= 0x80 for byte in block[_CHECKSUM])
-    return unsigned, unsigned - 256 * high
+def _has_its_checksum(block: bytes) -> bool:
+    """Whether the sum of the bytes, the checksum taken as spaces, is right: unsigned, or signed as in old archives."""
+    field = block[_CHECKSUM]
+    given = parse_number(field)
+    unsigned = sum(block) - sum(field) + len(field) * ord(" ")
+    if given == unsigned:
+        return True
+    high = sum(byte >= 0x80 for byte in block) - sum(byte >= 0x80 for byte in field)
+    return given == unsigned - 256 * high
 
 
 def parse_number(field: bytes) -> int:
     """A numeric field: octal digits, or base-256 where the first bit is set (GNU, star). Raises `BadArchive`."""
-    if field[0] & 0x80:
-        value = int.from_bytes(field, "big")
-        bits = 8 * len(field)
-        return value - (1 << bits) if field[0] & 0x40 else value - (1 << (bits - 1))
-    match = _OCTAL.fullmatch(field.split(b"\0", 1)[0] if field[0] else field)
-    if match is None:
-        raise BadArchive(f"a tar header has {field!r} where a number belongs")
-    return int(match[1] or b"0", 8)
+    digits = field.strip(b" \0")
+    if not digits.isdigit():
+        if field[0] & 0x80:
+            return _base256(field)
+        digits = digits.split(b"\0", 1)[0].rstrip(b" ") or b"0"
+    try:
+        return int(digits, 8)
+    except ValueError:
+        raise BadArchive(f"a tar header has {field!r} where a number belongs") from None
+
+
+def _base256(field: bytes) -> int:
+    value, bits = int.from_bytes(field, "big"), 8 * len(field)
+    return value - (1 << bits) if field[0] & 0x40 else value - (1 << (bits - 1))
 
 
 def parse_decimal(value: bytes) -> int:
@@ -108,7 +114,10 @@ def parse_time_ns(value: bytes) -> int:
 
 
 def parse_pax(data: bytes) -> list[tuple[bytes, bytes]]:
-    """The records of a pax header, in order, as keyword and value (pax(1), "pax Extended Header"). Raises `BadArchive`."""
+    """The records of a pax header in order, as keyword and value (pax(1), "pax Extended Header").
+
+    Raises `BadArchive`.
+    """
     records: list[tuple[bytes, bytes]] = []
     position = 0
     while position < len(data):

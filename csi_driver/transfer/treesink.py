@@ -2,22 +2,16 @@
 
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 
 from csi_driver.errors import DriverError, UnsupportedArtifact
-from csi_driver.host.files import sync_filesystem
-from csi_driver.host.tree import TreeWriter
 from csi_driver.inflight import Channel, ChannelClosed
 from csi_driver.oci.media import Packing
-from csi_driver.transfer.blocks import Blocks
 from csi_driver.transfer.buffers import Buffer, BufferPool
 from csi_driver.transfer.decompress import Compressed, Decompressor, actual_packing, decompressor
 from csi_driver.transfer.delivery import AHEAD
-from csi_driver.transfer.limits import LimitExceeded, Limits
+from csi_driver.transfer.layertree import LayerTree
+from csi_driver.transfer.limits import LimitExceeded
 from csi_driver.transfer.pipeline import Pipeline, close, offer
-from csi_driver.transfer.skeleton import SkeletonWriter
-from csi_driver.transfer.tarentries import Entries
-from csi_driver.transfer.untar import unpack
 
 _VERDICTS = (UnsupportedArtifact, LimitExceeded)
 _VERDICT_BYTES = 1 << 30
@@ -25,45 +19,43 @@ _VERDICT_BYTES = 1 << 30
 
 
 class TreeSink:
-    """Unpacks an archive to `content` below `into`, and writes its skeleton beside it.
+    """Unpacks a layer.
 
-    What is wrong with the content becomes the verdict, and the rest of the blob is let through, so that it can be hashed.
+    What is wrong with the content becomes the verdict, and the rest of the blob is let through, for it must be hashed.
     """
 
-    def __init__(self, into: Path, packing: Packing, *, limits: Limits, unpacked: BufferPool) -> None:
+    def __init__(self, layer: LayerTree, *, unpacked: BufferPool) -> None:
         self.verdict: DriverError | None = None
         self.notes: list[str] = []
         self.entries = 0
-        self._into = into
-        self._content = into / "content"
-        self._packing = packing
-        self._limits = limits
+        self._layer = layer
         self._unpacked = unpacked
 
     def begin(self, pipeline: Pipeline, start: bytes) -> Channel[Buffer]:
         arriving = pipeline.channel(AHEAD)
-        packing = actual_packing(start, self._packing)
-        if packing is not self._packing:
-            self.notes.append(f"the layer is {packing}, not {self._packing} as its media type says")
+        said = self._layer.blob.packing
+        packing = actual_packing(start, said)
+        if packing is not said:
+            self.notes.append(f"the layer is {packing}, not {said} as its media type says")
         if packing is Packing.TAR:
-            pipeline.start("unpack", lambda: self._unpack(arriving, lambda: self._discard(arriving, pipeline)))
+            pipeline.start("unpack", lambda: self._unpack(packing, arriving, lambda: self._discard(arriving, pipeline)))
         else:
             archive = pipeline.channel(AHEAD)
             pipeline.on_failure(self._unpacked.wake)
             pipeline.start("decompress", lambda: self._decompress(packing, arriving, archive, pipeline))
-            pipeline.start("unpack", lambda: self._unpack(archive, lambda: close(archive)))
+            pipeline.start("unpack", lambda: self._unpack(packing, archive, lambda: close(archive)))
         return arriving
 
     def settle(self) -> None:
         """The tree and its skeleton are on the disk."""
-        sync_filesystem(self._into)
+        self._layer.sync(self.entries)
 
     def _decompress(
         self, packing: Packing, arriving: Channel[Buffer], archive: Channel[Buffer], pipeline: Pipeline
     ) -> None:
         try:
             with closing(Compressed(iter(arriving))) as compressed:
-                self._inflate(decompressor(packing, compressed, self._limits.window_bytes), archive, pipeline)
+                self._inflate(decompressor(packing, compressed, self._layer.limits.window_bytes), archive, pipeline)
         except _VERDICTS as verdict:
             self._judge(verdict)
         except ChannelClosed:
@@ -72,31 +64,26 @@ class TreeSink:
         self._discard(arriving, pipeline)
 
     def _inflate(self, source: Decompressor, archive: Channel[Buffer], pipeline: Pipeline) -> None:
-        more = True
-        while more:
-            buffer = pipeline.take(self._unpacked)
-            try:
-                buffer.length = source.readinto(buffer.room)
-                more = buffer.length > 0
-                if more:
-                    offer(buffer, archive)
-            finally:
-                buffer.release()
+        with self._unpacked.allowance(lambda: pipeline.failed) as allowance:
+            more = True
+            while more:
+                buffer = allowance.filled(lambda buffer: source.readinto(buffer.room))
+                try:
+                    more = buffer.length > 0
+                    if more:
+                        offer(buffer, archive)
+                finally:
+                    buffer.release()
 
-    def _unpack(self, archive: Channel[Buffer], otherwise: Callable[[], None]) -> None:
+    def _unpack(self, packing: Packing, archive: Channel[Buffer], otherwise: Callable[[], None]) -> None:
         try:
-            with (
-                TreeWriter(self._content) as tree,
-                SkeletonWriter(self._into / "skeleton") as skeleton,
-                closing(Blocks(iter(archive), keep=skeleton.literal)) as blocks,
-            ):
-                entries = Entries(blocks, self._limits)
-                unpack(entries, blocks, tree, skeleton)
-                self.entries = entries.count
-                self.notes += entries.notes
+            entries = self._layer.unpack(iter(archive), packing)
         except _VERDICTS as verdict:
             self._judge(verdict)
             otherwise()
+        else:
+            self.entries = entries.count
+            self.notes += entries.notes
 
     def _judge(self, verdict: DriverError) -> None:
         if self.verdict is None:

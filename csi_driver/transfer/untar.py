@@ -7,14 +7,18 @@ from csi_driver.host.files import full_disk_named
 from csi_driver.host.tree import TreeWriter
 from csi_driver.oci.layout import file_mode
 from csi_driver.transfer.blocks import Blocks
+from csi_driver.transfer.earlier import Adoption
 from csi_driver.transfer.filewriter import DIRECT_FROM, FileWriter
 from csi_driver.transfer.skeleton import SkeletonWriter
-from csi_driver.transfer.sparse import Segments
 from csi_driver.transfer.tarentries import Entries, Entry, Kind
 
 
-def unpack(entries: Entries, blocks: Blocks, tree: TreeWriter, skeleton: SkeletonWriter) -> None:
+def unpack(
+    entries: Entries, blocks: Blocks, tree: TreeWriter, skeleton: SkeletonWriter, adoption: Adoption | None = None
+) -> None:
     """Every entry of the archive is in the tree, in the place and with the mode and time a volume gives it.
+
+    Files that lie in the archive before where `adoption` ends are not written but adopted.
 
     The tree is finished but not synced, and the skeleton has its end. Raises `UnsupportedArtifact` for what a volume
     cannot hold safely, and `NoSpace`.
@@ -22,7 +26,12 @@ def unpack(entries: Entries, blocks: Blocks, tree: TreeWriter, skeleton: Skeleto
     for entry in entries:
         match entry.kind:
             case Kind.FILE:
-                _write_file(entry, blocks, tree, skeleton)
+                if adoption is not None and blocks.position + entry.stored <= adoption.until:
+                    _adopt_file(entry, blocks, tree, adoption)
+                else:
+                    _write_file(entry, blocks, tree)
+                if entry.stored:
+                    skeleton.payload(entry.path, entry.size, entry.segments)
             case Kind.DIRECTORY:
                 tree.directory(entry.path, mtime_ns=entry.mtime_ns)
             case Kind.SYMLINK:
@@ -33,16 +42,20 @@ def unpack(entries: Entries, blocks: Blocks, tree: TreeWriter, skeleton: Skeleto
     skeleton.finish(blocks.position, blocks.crc)
 
 
-def _write_file(entry: Entry, blocks: Blocks, tree: TreeWriter, skeleton: SkeletonWriter) -> None:
-    if entry.segments is None:
-        _write_plain(entry, blocks, tree)
+def _adopt_file(entry: Entry, blocks: Blocks, tree: TreeWriter, adoption: Adoption) -> None:
+    adoption.adopt(entry.path, tree)
+    for _ in blocks.spans(entry.stored):
+        pass  # the file has them
+
+
+def _write_file(entry: Entry, blocks: Blocks, tree: TreeWriter) -> None:
+    if entry.segments is None and entry.size >= DIRECT_FROM:
+        _write_large(entry, blocks, tree)
     else:
-        _write_sparse(entry, entry.segments, blocks, tree)
-    if entry.stored:
-        skeleton.payload(entry.path, entry.size, entry.segments)
+        _write_pieces(entry, blocks, tree)
 
 
-def _write_plain(entry: Entry, blocks: Blocks, tree: TreeWriter) -> None:
+def _write_large(entry: Entry, blocks: Blocks, tree: TreeWriter) -> None:
     descriptor, direct = _create(entry, tree)
     with FileWriter(descriptor, entry.path, size=entry.size, direct=direct) as writer:
         for buffer, start, stop in blocks.spans(entry.stored):
@@ -50,16 +63,18 @@ def _write_plain(entry: Entry, blocks: Blocks, tree: TreeWriter) -> None:
         writer.finish(entry.mtime_ns)
 
 
-def _write_sparse(entry: Entry, segments: Segments, blocks: Blocks, tree: TreeWriter) -> None:
+def _write_pieces(entry: Entry, blocks: Blocks, tree: TreeWriter) -> None:
+    """Small files, whole, and sparse ones, piece by piece; both through the page cache."""
     descriptor = tree.file(entry.path, file_mode(entry.mode))
     try:
         with full_disk_named(entry.path):
-            os.ftruncate(descriptor, entry.size)
-            for offset, length in segments:
-                at = offset
+            if entry.segments is not None:
+                os.ftruncate(descriptor, entry.size)
+            for at, length in entry.segments or ((0, entry.size),):
+                offset = at
                 for buffer, start, stop in blocks.spans(length):
-                    at = _write_at(descriptor, buffer.window(start, stop), at)
-        os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))
+                    offset = _write_at(descriptor, buffer.window(start, stop), offset)
+            os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))
     finally:
         os.close(descriptor)
 
@@ -75,10 +90,9 @@ def _write_at(descriptor: int, view: memoryview, offset: int) -> int:
 def _create(entry: Entry, tree: TreeWriter) -> tuple[int, bool]:
     """A new file, and whether it is written past the page cache."""
     mode = file_mode(entry.mode)
-    if entry.size >= DIRECT_FROM:
-        try:
-            return tree.file(entry.path, mode, flags=os.O_DIRECT), True
-        except OSError as error:
-            if error.errno != errno.EINVAL:  # open(2): a filesystem without O_DIRECT
-                raise
+    try:
+        return tree.file(entry.path, mode, flags=os.O_DIRECT), True
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # open(2): a filesystem without O_DIRECT
+            raise
     return tree.file(entry.path, mode), False

@@ -1,4 +1,4 @@
-"""Where the frames of a zstd stream begin and end: the decompressor itself does not say whether the last one is whole."""
+"""Where the frames of a zstd stream begin and end: the decompressor itself does not say whether the last is whole."""
 
 from collections.abc import Generator
 

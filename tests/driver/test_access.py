@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from csi_driver.config import PullConfig
 from csi_driver.errors import AccessDenied, NotFound, StillPulling, Unauthenticated
 from csi_driver.inflight import spawn
 from tests.fixtures.driver import Node, RunningDriver, content
@@ -138,6 +139,7 @@ def test_registries_that_hold_the_same_model_share_one_copy_of_it(
 
 def test_a_pull_that_was_refused_for_one_pod_is_not_refused_for_another(node: Node) -> None:
     users = {"alice": "wonderland", "bob": "builder"}
+    node.pull = PullConfig(retry_patience_in_seconds=30.0)  # the cut below may meet any request
     with EmbeddedRegistry(auth="basic", users=users) as registry, node.driver() as driver:
         registry.push_model("team/model", "v1", MODEL)
         reference = registry.reference("team/model", "v1")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from csi_driver.errors import UnsupportedArtifact
 from csi_driver.inflight import Stop
 from csi_driver.oci.digest import Digest
 from csi_driver.oci.media import Packing
@@ -14,6 +15,7 @@ from csi_driver.transfer.engine import Engine
 from csi_driver.transfer.limits import Limits
 from csi_driver.transfer.progress import Progress
 from csi_driver.transfer.source import Blob, Fetched, Source
+from csi_driver.transfer.splitting import Splitting
 from csi_driver.transfer.stream import Patience
 from tests.transfer.sources import MemorySource
 
@@ -30,12 +32,23 @@ class Bench:
         self.unpacked = BufferPool(count=2, size=SMALL)
         self.limits = Limits()
         self.patience = Patience(attempts=3, pause=0.0)
+        self.splitting = Splitting()
+        self.connections = 16
+        self.mark_every = 2 * SMALL
         self.stop = Stop()
         self.progress = Progress(0)
 
     @property
     def engine(self) -> Engine:
-        return Engine(arriving=self.arriving, unpacked=self.unpacked, limits=self.limits, patience=self.patience)
+        return Engine(
+            arriving=self.arriving,
+            unpacked=self.unpacked,
+            limits=self.limits,
+            patience=self.patience,
+            mark_every=self.mark_every,
+            splitting=self.splitting,
+            connections=self.connections,
+        )
 
     def fetch(
         self, data: bytes, packing: Packing = Packing.TAR, *, source: Source | None = None, digest: Digest | None = None
@@ -43,9 +56,14 @@ class Bench:
         """Fetch `data`; `digest` is what it is said to be, `source` where it comes from instead of from memory."""
         blob = Blob(digest or Digest.of(data), len(data), packing)
         self.progress = Progress(blob.size)
-        return self.engine.fetch(
-            blob, source or MemorySource(data), self.into, progress=self.progress, stop=self.stop
-        )
+        return self.engine.fetch(blob, source or MemorySource(data), self.into, progress=self.progress, stop=self.stop)
+
+    def refuses(self, data: bytes, packing: Packing = Packing.TAR, *, match: str | None = None) -> None:
+        """The archive is refused; nothing of it is left, and nothing was written beside it."""
+        with pytest.raises(UnsupportedArtifact, match=match):
+            self.fetch(data, packing)
+        assert list(self.into.iterdir()) == []
+        assert list(self.into.parent.iterdir()) == [self.into]
 
     def tree(self) -> dict[str, bytes | str | None]:
         """What was unpacked: bytes of files, targets of links, None for directories."""

@@ -3,6 +3,7 @@
 import os
 import stat
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,12 @@ from tests.transfer.conftest import SMALL, Bench
 from tests.transfer.sources import MemorySource
 
 BIG = os.urandom(3 * (1 << 20) + 12_345)
+PACK: dict[Packing, Callable[[bytes], bytes]] = {
+    Packing.RAW: bytes,
+    Packing.TAR: bytes,
+    Packing.TAR_GZIP: gzipped,
+    Packing.TAR_ZSTD: zstd,
+}
 FILES = {"a/b.bin": BIG, "c.txt": b"hello", "empty": b""}
 
 
@@ -49,7 +56,9 @@ def test_the_first_request_names_no_range(bench: Bench) -> None:
     assert source.opened == [(0, None)]
 
 
-@pytest.mark.parametrize(("packing", "pack"), [(Packing.TAR, bytes), (Packing.TAR_GZIP, gzipped), (Packing.TAR_ZSTD, zstd)])
+@pytest.mark.parametrize(
+    ("packing", "pack"), [(Packing.TAR, bytes), (Packing.TAR_GZIP, gzipped), (Packing.TAR_ZSTD, zstd)]
+)
 def test_a_tar_layer_becomes_a_tree(bench: Bench, packing: Packing, pack: "type[bytes]") -> None:
     fetched = bench.fetch(pack(tarfile_of(FILES)), packing)
     assert bench.tree() == {"a": None, **FILES}
@@ -99,7 +108,7 @@ def test_a_full_disk_ends_a_transfer_whose_body_hangs(bench: Bench, new_filesyst
 
 @pytest.mark.parametrize("packing", list(Packing))
 def test_wrong_bytes_are_never_left_behind(bench: Bench, packing: Packing) -> None:
-    data = {Packing.TAR_GZIP: gzipped, Packing.TAR_ZSTD: zstd}.get(packing, bytes)(tarfile_of(FILES))
+    data = PACK[packing](tarfile_of(FILES))
     with pytest.raises(ContentMismatch, match="damaged"):
         bench.fetch(data, packing, digest=Digest.of(b"something else"))
     assert list(bench.into.iterdir()) == []
@@ -107,7 +116,7 @@ def test_wrong_bytes_are_never_left_behind(bench: Bench, packing: Packing) -> No
 
 @pytest.mark.parametrize("packing", [Packing.TAR, Packing.TAR_GZIP, Packing.TAR_ZSTD])
 def test_damage_on_the_way_is_not_blamed_on_the_archive(bench: Bench, packing: Packing) -> None:
-    good = {Packing.TAR_GZIP: gzipped, Packing.TAR_ZSTD: zstd}.get(packing, bytes)(tarfile_of(FILES))
+    good = PACK[packing](tarfile_of(FILES))
     bad = bytearray(good)
     bad[20:200] = bytes(180)
     with pytest.raises(ContentMismatch):
@@ -165,7 +174,7 @@ def test_a_trickle_is_not_progress(bench: Bench) -> None:
 
 @pytest.mark.parametrize("packing", list(Packing))
 def test_a_server_without_ranges_is_heard_out_from_the_beginning(bench: Bench, packing: Packing) -> None:
-    data = {Packing.TAR_GZIP: gzipped, Packing.TAR_ZSTD: zstd}.get(packing, bytes)(tarfile_of(FILES))
+    data = PACK[packing](tarfile_of(FILES))
     source = MemorySource(data, ranges=False).breaking_after(1_500_000, 2_000_000)
     bench.fetch(data, packing, source=source)
     assert source.opened == [(0, None), (1_500_000, len(data)), (0, None), (0, None)]
@@ -193,7 +202,7 @@ def test_a_refusal_after_some_bytes_is_passed_on(bench: Bench) -> None:
 
 @pytest.mark.parametrize("packing", list(Packing))
 def test_a_stop_ends_a_transfer_whose_body_hangs(bench: Bench, packing: Packing) -> None:
-    data = {Packing.TAR_GZIP: gzipped, Packing.TAR_ZSTD: zstd}.get(packing, bytes)(tarfile_of(FILES))
+    data = PACK[packing](tarfile_of(FILES))
     source = MemorySource(data, step=100_000)
 
     def hang(sent: int) -> None:
@@ -214,12 +223,13 @@ def test_a_stop_ends_a_pause_between_requests(bench: Bench) -> None:
 
 
 def test_a_stop_ends_the_wait_for_buffers(bench: Bench) -> None:
-    taken = [bench.arriving.take(lambda: False) for _ in range(bench.arriving.count)]
-    threading.Thread(target=bench.stop.set).start()
-    with pytest.raises(Stopping):
-        bench.fetch(BIG, Packing.RAW)
-    for buffer in taken:
-        buffer.release()
+    with bench.arriving.allowance(lambda: False) as allowance:
+        taken = [allowance.take() for _ in range(bench.arriving.count)]
+        threading.Thread(target=bench.stop.set).start()
+        with pytest.raises(Stopping):
+            bench.fetch(BIG, Packing.RAW)
+        for buffer in taken:
+            buffer.release()
 
 
 def test_nothing_starts_after_a_stop(bench: Bench) -> None:
@@ -231,17 +241,16 @@ def test_nothing_starts_after_a_stop(bench: Bench) -> None:
 
 
 def test_many_layers_of_all_kinds_share_few_buffers(bench: Bench, tmp_path: Path) -> None:
-    packs = {Packing.RAW: bytes, Packing.TAR: bytes, Packing.TAR_GZIP: gzipped, Packing.TAR_ZSTD: zstd}
     engine, failures, threads = bench.engine, [], []
 
     def fetch(number: int, packing: Packing) -> None:
         into = tmp_path / f"layer-{number}"
         into.mkdir()
-        data = packs[packing](tarfile_of(FILES | {"n": bytes([number])}))
+        data = PACK[packing](tarfile_of(FILES | {"n": bytes([number])}))
         blob = Blob(Digest.of(data), len(data), packing)
         try:
             engine.fetch(blob, MemorySource(data, step=10_000), into, progress=Progress(len(data)), stop=bench.stop)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  the test shows them all
             failures.append(error)
 
     for number in range(12):

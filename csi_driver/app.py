@@ -24,7 +24,7 @@ from csi_driver.host import files
 from csi_driver.host.mounts import Mounts
 from csi_driver.inflight import Deadline, Stop, every, spawn
 from csi_driver.metrics import Metrics
-from csi_driver.oci.manifest import Platform
+from csi_driver.oci.descriptor import Platform
 from csi_driver.puller.artifact import Artifacts
 from csi_driver.puller.puller import Puller
 from csi_driver.puller.resolver import Resolver
@@ -64,6 +64,7 @@ class Driver:
         pull = config.pull_config
         self._transport = Transport(stall_timeout=pull.stall_timeout_in_seconds, proxy_url=pull.proxy_url)
         self._puller = self._new_puller()
+        self._metrics.watch("model_csi_pulls_under_way", "Pulls that are going on.", self._puller.under_way)
         self._waiting = WaitingRoom(hold_seconds=config.pull_config.publish_hold_in_seconds, places=PLACES)
         self._server = self._new_server()
         self._ready = False

@@ -112,7 +112,7 @@ class PullConfig:
         "Directory of the node's docker config.json; if not set, DOCKER_CONFIG, or .docker in the home directory.",
     )
     proxy_url: str = _setting(
-        "", _text, "Proxy for registries; empty means HTTPS_PROXY, HTTP_PROXY and NO_PROXY of the environment."
+        "", _text, "Proxy for registries; empty means HTTPS_PROXY and HTTP_PROXY of the environment."
     )
     concurrency: int = _setting(
         5, _count(1, 64, zero_means=5), "Layers fetched at once on this node, whatever the number of models."

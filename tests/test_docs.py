@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from csi_driver.cache.layout import Places
 from csi_driver.cli.exits import MEANINGS
 from csi_driver.config import IGNORED, Config
+from csi_driver.csi.status import CODES
+from csi_driver.errors import DriverError
 from csi_driver.oci.descriptor import Descriptor
 from csi_driver.oci.digest import EMPTY_DIGEST, Digest
 from csi_driver.oci.layout import plan
@@ -19,20 +22,26 @@ from csi_driver.oci.producers.recognition import Producer, recognise
 DOCS = Path(__file__).parent.parent / "docs"
 
 
-def settings(section: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """Name and description of every setting."""
-    found: list[tuple[str, str]] = []
+def settings(section: Any, prefix: str = "") -> list[tuple[str, str, str]]:
+    """Name, default and description of every setting."""
+    found: list[tuple[str, str, str]] = []
     for item in fields(section):
         if item.default_factory is not MISSING:
             found += settings(item.default_factory, f"{item.name}.")
         elif "doc" in item.metadata:
-            found.append((f"{prefix}{item.name}", item.metadata["doc"]))
+            found.append((f"{prefix}{item.name}", shown(item.default), item.metadata["doc"]))
     return found
+
+
+def shown(default: object) -> str:
+    """A default as the table of settings has it."""
+    text = str(default).lower() if isinstance(default, bool) else str(default).removesuffix(".0")
+    return f"`{text}`" if default not in ("", ()) else ""
 
 
 def test_every_setting_is_documented_and_nothing_else_is() -> None:
     text = (DOCS / "configuration.md").read_text()
-    table = re.findall(r"^\| `([a-z_.]+)` \| .* \| (.*) \|$", text, flags=re.MULTILINE)
+    table = re.findall(r"^\| `([a-z_.]+)` \| ?(.*) \| (.*) \|$", text, flags=re.MULTILINE)
     assert table == settings(Config)
 
 
@@ -45,6 +54,19 @@ def test_every_ignored_setting_of_the_go_driver_is_named() -> None:
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_every_place_below_the_data_root_is_described() -> None:
+    page = (DOCS / "architecture.md").read_text().split("\n## On disk\n")[1].split("```")[1]
+    described = set(re.findall(r"^  ([a-z]+)", page, flags=re.MULTILINE))
+    places = Places(Path("/root"))
+    assert described == {path.name for path in (places.version, places.lock, places.secret, *places.directories)}
+
+
+def test_every_status_that_a_pods_events_show_is_explained() -> None:
+    codes = re.findall(r"^\| `([A-Z_]+)` \|", (DOCS / "volumes.md").read_text(), flags=re.MULTILINE)
+    of_errors = {code.name for kind, code in CODES.items() if issubclass(kind, DriverError)}
+    assert sorted(codes) == sorted(of_errors)
 
 
 def test_the_table_of_exit_codes_is_the_command_lines_own() -> None:

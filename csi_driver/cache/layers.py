@@ -12,6 +12,7 @@ from csi_driver.host.directories import Directories, walk
 from csi_driver.inflight import Lock
 from csi_driver.oci.layer import file_mode
 
+_JOURNALS = ("journal", "previous/journal")
 _BLOCK = 512  # bytes; the unit of st_blocks, whatever the filesystem's own (stat(3type))
 
 
@@ -79,6 +80,11 @@ class Layers:
     def ingests(self) -> list[tuple[LayerId, Held]]:
         """All unfinished layers."""
         return [(layer, _usage(path)) for layer, path in _named(self._places.ingests)]
+
+    def hopeless(self) -> list[Path]:
+        """The directories of unfinished layers whose journals are missing: no attempt can go on from what is there."""
+        found = (path for _, path in _named(self._places.ingests))
+        return [path for path in found if not any((path / journal).exists() for journal in _JOURNALS)]
 
     def all(self) -> list[tuple[LayerId, Held]]:
         """All layers that are here whole."""

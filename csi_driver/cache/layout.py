@@ -46,7 +46,7 @@ class Places:
     version                         the layout's number: a driver refuses to touch what a newer one wrote
     lock                            held by the one process that uses the root
     secret                          the key of the credentials' fingerprints
-    ingest/<name>/                  half-written layers: content, skeleton and journal
+    ingest/<name>/                  half-written layers: content, skeleton and journal, or previous/ with such three
     layers/sha256/ab/abcd….raw      a layer that is one file
     layers/sha256/ab/abcd….tree/    an unpacked layer: its content, and the skeleton from which its digest can be proved
     snapshots/<key>/                snapshot.json, and the tree that is mounted

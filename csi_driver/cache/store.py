@@ -193,11 +193,12 @@ class Cache:
         return self._origins.expire(older_than_seconds, keep=dict(self._layers.all()))
 
     def recover(self) -> None:
-        """Remove what a process that was killed left half done; unfinished layers stay, to be gone on with.
+        """Remove what a process that was killed left half done.
 
-        For the start, before anything else uses the cache.
+        Unfinished layers with a journal stay, to be gone on with. For the start, before anything else uses the cache.
         """
-        self._set_aside(self.places.ingests.glob(f"{_STAGED}*"), owner="left-")
+        staged = self.places.ingests.glob(f"{_STAGED}*")
+        self._set_aside((*staged, *self._layers.hopeless()), owner="left-")
         for directory in (self.places.root, self.places.origins, self.places.references, self.places.volumes):
             files.remove_temporaries(directory)
 

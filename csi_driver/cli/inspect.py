@@ -21,13 +21,14 @@ from csi_driver.cli.output import count, emit_fields, emit_json, emit_table, hum
 from csi_driver.cli.progress import meter
 from csi_driver.cli.registries import registries
 from csi_driver.oci.config_blob import MAX_CONFIG_BYTES, ModelConfig
+from csi_driver.oci.descriptor import Descriptor, Platform
 from csi_driver.oci.digest import Digest
-from csi_driver.oci.index import choose
-from csi_driver.oci.layout import Layer, Layout
-from csi_driver.oci.manifest import Descriptor, Index, Manifest, Platform, parse_manifest
+from csi_driver.oci.layer import Layer, Layout
+from csi_driver.oci.manifest import Manifest
 from csi_driver.oci.media import is_model_type
 from csi_driver.oci.reference import Reference
-from csi_driver.puller.artifact import lay_out
+from csi_driver.puller.artifact import configuration, lay_out
+from csi_driver.puller.resolver import find
 from csi_driver.registry.client import Repository
 from csi_driver.registry.keychain import Keychain
 
@@ -79,33 +80,16 @@ def inspect(
 
 def examine(repository: Repository, reference: Reference) -> Model:
     """The model that `reference` means, of an index the one for this machine's platform."""
-    digest, manifest = _resolve(repository, reference.selector)
-    return Model(reference, digest, manifest, lay_out(repository, manifest), _config(repository, manifest.config))
-
-
-def _resolve(repository: Repository, selector: str) -> tuple[Digest, Manifest]:
-    def fetch(wanted: str) -> tuple[Digest, Manifest | Index]:
-        fetched = repository.manifest(wanted)
-        return fetched.digest, parse_manifest(fetched.body, fetched.media_type)
-
-    digest, found = fetch(selector)
-    if isinstance(found, Manifest):
-        return digest, found
-    here = Platform.of_machine(platform.machine())
-    entry, manifest = choose(found, here, lambda entry: fetch(str(entry.digest))[1])
-    return entry.digest, manifest
+    fetched, manifest = find(repository, reference.selector, Platform.of_machine(platform.machine()))
+    layout, config = lay_out(repository, manifest), _config(repository, manifest.config)
+    return Model(reference, fetched.digest, manifest, layout, config)
 
 
 def _config(repository: Repository, descriptor: Descriptor) -> ModelConfig:
     """What the model says of itself, where it says it in ModelPack's form."""
     if not is_model_type(descriptor.media_type) or not 0 < descriptor.size <= MAX_CONFIG_BYTES:
         return ModelConfig()
-    body = memoryview(bytearray(descriptor.size))
-    held = 0
-    with repository.blob(descriptor).open(0, None) as answer:
-        while held < len(body) and (arrived := answer.readinto(body[held:])):
-            held += arrived
-    return ModelConfig.parse(bytes(body[:held]))
+    return ModelConfig.parse(configuration(repository, descriptor))
 
 
 def _document(model: Model) -> dict[str, object]:

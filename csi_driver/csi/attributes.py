@@ -7,7 +7,7 @@ from typing import TypeVar
 from csi_driver.errors import InvalidRequest
 from csi_driver.oci.policy import PullPolicy
 from csi_driver.oci.reference import Reference
-from csi_driver.oci.selection import Selection
+from csi_driver.oci.selection import BOOLEANS, Selection
 from csi_driver.volumes.volume import Pod
 
 T = TypeVar("T")
@@ -21,9 +21,6 @@ SERVICE_ACCOUNT = f"{KUBELET_PREFIX}serviceAccount.name"
 
 MODEL_REF = "modelRef"
 PULL_POLICY = "pullPolicy"
-
-# The words that Go's strconv.ParseBool takes.
-_BOOLEANS = frozenset({"1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +95,7 @@ def _check_compatible(values: Mapping[str, str], names: Names) -> None:
     if values.get(names.type, "image") != "image":
         raise InvalidRequest(f"volume attribute {names.type} is {shown(values[names.type])}; the only type is image")
     # Space is checked for every pull, whatever this says.
-    if values.get(names.check_disk_quota, "true") not in _BOOLEANS:
+    if values.get(names.check_disk_quota, "true") not in BOOLEANS:
         raise InvalidRequest(
             f"volume attribute {names.check_disk_quota} is {shown(values[names.check_disk_quota])}; use true or false"
         )

@@ -34,7 +34,6 @@ class Mount:
     device: str
     options: frozenset[str]
     fs_type: str
-    source: str
 
     @property
     def is_read_only(self) -> bool:
@@ -159,14 +158,12 @@ def _consistent_lines() -> list[str]:
 def _parse(line: str) -> Mount:
     own, _, filesystem = line.partition(" - ")
     _, _, device, root, point, options = own.split(" ")[:6]
-    fs_type, source = filesystem.split(" ")[:2]
     return Mount(
         point=_unescape(point),
         root=_unescape(root),
         device=device,
         options=frozenset(options.split(",")),
-        fs_type=fs_type,
-        source=_unescape(source),
+        fs_type=filesystem.partition(" ")[0],
     )
 
 

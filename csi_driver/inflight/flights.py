@@ -4,8 +4,9 @@ import contextvars
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from concurrent.futures import Future
+from functools import partial
 from threading import Lock
-from typing import Generic, TypeVar
+from typing import Generic, NoReturn, TypeVar
 
 from csi_driver.errors import Stopping
 from csi_driver.inflight.threads import Pool, settle
@@ -109,7 +110,10 @@ class Flights(Generic[K, V]):
                 wait.until(flight.has_landed)
             finally:
                 self._leave(key, flight, wait)
-        self._pool.submit(lambda: self._run(key, flight, fly))
+        try:
+            self._pool.submit(lambda: self._run(key, flight, fly))
+        except RuntimeError as error:  # others may have joined meanwhile: they must hear of it, too
+            self._run(key, flight, partial(_fail, error))
         return flight
 
     def _forget_unseen(self) -> None:
@@ -139,6 +143,10 @@ class Flights(Generic[K, V]):
                 del self._flights[key]
         for wait in waits:
             wait.wake()
+
+
+def _fail(error: Exception, _: Stop) -> NoReturn:
+    raise error
 
 
 def _decided(flights: Iterable[_Flight[V]]) -> bool:

@@ -28,18 +28,25 @@ class Pool:
         self._unfinished = 0  # tasks that wait or run
 
     def submit(self, work: Callable[[], V]) -> "Future[V]":
+        """Have `work` done; raises `RuntimeError` when no thread does it, as the process may have no more of them."""
         future: Future[V] = Future()
         context = contextvars.copy_context()
-        self._tasks.put(lambda: settle(future, context, work))
         with self._lock:
+            if self._threads < min(self._unfinished + 1, self._size):
+                self._start_thread()
             self._unfinished += 1
-            starts = self._threads < min(self._unfinished, self._size)
-            if starts:
-                self._threads += 1
-                number = self._threads
-        if starts:
-            Thread(target=self._work, name=f"{self._name}-{number}", daemon=True).start()
+        self._tasks.put(lambda: settle(future, context, work))
         return future
+
+    def _start_thread(self) -> None:
+        """One thread more, or those there are: only a pool without any cannot do without."""
+        try:
+            Thread(target=self._work, name=f"{self._name}-{self._threads + 1}", daemon=True).start()
+        except RuntimeError:
+            if not self._threads:
+                raise
+        else:
+            self._threads += 1
 
     def _work(self) -> None:
         while True:

@@ -6,9 +6,6 @@ from csi_driver.oci.descriptor import Descriptor
 from csi_driver.oci.media import Packing, Role
 from csi_driver.oci.reference import Reference
 
-DIRECTORY_MODE = 0o555
-"""Every directory of a volume: readable by any user of a pod, writable by nobody."""
-
 
 @dataclass(frozen=True, slots=True)
 class Layer:

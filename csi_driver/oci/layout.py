@@ -5,13 +5,13 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from csi_driver.errors import UnsupportedArtifact
-from csi_driver.oci.layer import DIRECTORY_MODE, GeneratedFile, Layer, Layout, file_mode
+from csi_driver.oci.layer import Layer, Layout, file_mode
 from csi_driver.oci.manifest import Manifest
 from csi_driver.oci.paths import basename, parents
 from csi_driver.oci.producers import docker_model_runner, generic, modelkit, modelpack, ollama
 from csi_driver.oci.producers.recognition import Producer, recognise
 
-__all__ = ["DIRECTORY_MODE", "GeneratedFile", "Layer", "Layout", "file_mode", "needs_config", "placement", "plan"]
+__all__ = ["Layer", "Layout", "file_mode", "needs_config", "placement", "plan", "without_conflicts"]
 
 _LAY_OUT: Mapping[Producer, Callable[[Manifest], Layout]] = MappingProxyType(
     {

@@ -8,14 +8,11 @@ from csi_driver.errors import UnsupportedArtifact
 from csi_driver.oci import ijson
 from csi_driver.oci.descriptor import (
     Descriptor,
-    Platform,
     read_annotations,
     read_object,
     read_optional_text,
 )
 from csi_driver.oci.media import essence
-
-__all__ = ["ACCEPT", "MAX_MANIFEST_BYTES", "Descriptor", "Index", "Manifest", "Platform", "parse_manifest"]
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"

@@ -14,7 +14,6 @@ IN_TOTO = "application/vnd.in-toto+json"
 
 FILEPATH = "org.cncf.model.filepath"
 FILE_METADATA = "org.cncf.model.file.metadata+json"
-MEDIA_TYPE_UNTESTED = "org.cncf.model.file.mediatype.untested"
 FILEPATHS = (FILEPATH, "org.cnai.model.filepath")
 FILE_METADATAS = (FILE_METADATA, "org.cnai.model.file.metadata+json", "org.cnai.model.file.metadata")
 """Each annotation under all its names, the present one first (model-spec v0.0.1 to v0.0.7)."""

@@ -61,16 +61,6 @@ class Reference:
         return str(self.digest) if self.digest is not None else self.tag or DEFAULT_TAG
 
     @property
-    def pinned(self) -> bool:
-        """Whether this reference can only ever mean one content."""
-        return self.digest is not None
-
-    @property
-    def name(self) -> str:
-        """Host and repository, without tag and digest."""
-        return f"{self.host}/{self.repository}"
-
-    @property
     def api_host(self) -> str:
         """The host, with its port if any, that serves this registry's API: Docker Hub has another than its name."""
         return _DOCKER_HUB_API if self.host == DOCKER_HUB else self.host

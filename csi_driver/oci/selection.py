@@ -16,7 +16,7 @@ MAX_PATTERNS = 256
 MAX_PATTERN_LENGTH = 1024
 
 _WEIGHTS_INDEX = "model.safetensors.index.json"
-_BOOLEANS = {
+BOOLEANS = {
     **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
     **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
 }
@@ -51,7 +51,7 @@ class Selection:
 
         InvalidRequest calls the attributes by the given names.
         """
-        weights = _BOOLEANS.get(exclude_weights or "false")
+        weights = BOOLEANS.get(exclude_weights or "false")
         if weights is None:
             raise InvalidRequest(f"{weights_name} must be true or false, not {(exclude_weights or '')[:100]!r}")
         try:

@@ -109,10 +109,10 @@ class Artifacts:
 
 def lay_out(repository: Repository, manifest: Manifest) -> Layout:
     """The layout of a manifest from this repository; its configuration is fetched only where it is needed."""
-    return plan(manifest, _config(repository, manifest.config) if needs_config(manifest) else None)
+    return plan(manifest, configuration(repository, manifest.config) if needs_config(manifest) else None)
 
 
-def _config(repository: Repository, descriptor: Descriptor) -> bytes:
+def configuration(repository: Repository, descriptor: Descriptor) -> bytes:
     """The configuration blob, verified; fetched once more where it was damaged on its way."""
     if descriptor.data is not None:
         return descriptor.data

@@ -64,9 +64,11 @@ class Puller:
         digest = Digest.parse(known) if known else self._resolver.resolve(request, wait)
         key = snapshot_key(request.reference.host, digest, request.selection)
         with self._cache.lease(key):
-            present = self._cache.snapshot(key)
-            (self._metrics.cache_hits if present else self._metrics.cache_misses).inc()
-            snapshot = present or self._join(key, digest, request, wait)
+            snapshot = self._cache.snapshot(key)
+            if snapshot:
+                self._metrics.cache_hits.inc()
+            else:
+                snapshot = self._join(key, digest, request, wait)
             if not known:
                 self._check_parents(snapshot, request, wait)
             yield snapshot
@@ -134,6 +136,7 @@ class Puller:
 
     def _pull(self, key: str, digest: Digest, request: PullRequest, stop: Stop) -> Snapshot:
         started = time.monotonic()
+        self._metrics.cache_misses.inc()  # here, as a caller that waits asks again and again
         try:
             artifact = self._artifacts.read(request, digest)
             layers = self._wanted(artifact, request)

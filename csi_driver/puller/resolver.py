@@ -12,12 +12,13 @@ from csi_driver.cache.references import References, Remembered
 from csi_driver.cache.store import Cache
 from csi_driver.errors import AccessDenied, NotFound, StillPulling, Unauthenticated, Unavailable
 from csi_driver.inflight import Flights, Pool, Wait
+from csi_driver.oci.descriptor import Descriptor, Platform
 from csi_driver.oci.digest import Digest
 from csi_driver.oci.index import choose
-from csi_driver.oci.manifest import Descriptor, Index, Manifest, Platform, parse_manifest
+from csi_driver.oci.manifest import Index, Manifest, parse_manifest
 from csi_driver.oci.policy import PullPolicy
 from csi_driver.puller.request import PullRequest, snapshot_key
-from csi_driver.registry.client import Registry, Repository
+from csi_driver.registry.client import FetchedManifest, Registry, Repository
 
 NODE = "node"  # the fingerprint of whoever brings no credentials of its own, and so uses the node's
 
@@ -106,32 +107,30 @@ class Resolver:
         name = str(request.reference)
         repository = self._registry.repository(request.reference, request.keychain)
         try:
-            digest = self._store(repository, request.reference.selector)
+            fetched, _ = find(repository, request.reference.selector, self._platform)
         except (NotFound, Unauthenticated, AccessDenied):
             self._references.forget(name, fingerprint)
             self._references.forget(name, _before(fingerprint))
             raise
-        self._references.remember(name, fingerprint, digest)
-        return digest
+        self._cache.put_manifest(fetched.digest, fetched.body)
+        self._references.remember(name, fingerprint, fetched.digest)
+        return fetched.digest
 
-    def _store(self, repository: Repository, selector: str) -> Digest:
-        """Fetch the manifest, or the one that an index offers this platform, into the cache."""
-        bodies: dict[Digest, bytes] = {}
 
-        def fetch(wanted: str) -> tuple[Digest, Manifest | Index]:
-            fetched = repository.manifest(wanted)
-            bodies[fetched.digest] = fetched.body
-            return fetched.digest, parse_manifest(fetched.body, fetched.media_type)
+def find(repository: Repository, selector: str, platform: Platform) -> tuple[FetchedManifest, Manifest]:
+    """The manifest under a tag or digest, or of an index the one that it offers this platform."""
+    named = repository.manifest(selector)
+    found = parse_manifest(named.body, named.media_type)
+    if isinstance(found, Manifest):
+        return named, found
+    offered: dict[Digest, FetchedManifest] = {}
 
-        def fetch_entry(entry: Descriptor) -> Manifest | Index:
-            return fetch(str(entry.digest))[1]
+    def fetch(entry: Descriptor) -> Manifest | Index:
+        offered[entry.digest] = fetched = repository.manifest(str(entry.digest))
+        return parse_manifest(fetched.body, fetched.media_type)
 
-        digest, found = fetch(selector)
-        if isinstance(found, Index):
-            entry, _ = choose(found, self._platform, fetch_entry)
-            digest = entry.digest
-        self._cache.put_manifest(digest, bodies[digest])
-        return digest
+    entry, manifest = choose(found, platform, fetch)
+    return offered[entry.digest], manifest
 
 
 def _before(owner: str) -> str:

@@ -3,7 +3,7 @@
 import stat
 from collections.abc import Iterable
 
-from csi_driver.oci.manifest import Descriptor
+from csi_driver.oci.descriptor import Descriptor
 from csi_driver.oci.media import FILE_METADATA, FILEPATH, Packing, Role, layer_media_type, role_of
 from csi_driver.oci.metadata import REGULAR_FILE, FileMetadata
 from csi_driver.oci.roles import role_of_file

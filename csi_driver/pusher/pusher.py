@@ -9,8 +9,9 @@ from pathlib import Path
 from csi_driver.errors import InvalidRequest
 from csi_driver.inflight import Pool
 from csi_driver.oci.config_blob import ModelConfig
+from csi_driver.oci.descriptor import Descriptor
 from csi_driver.oci.digest import Digest
-from csi_driver.oci.manifest import OCI_MANIFEST, Descriptor, Manifest
+from csi_driver.oci.manifest import OCI_MANIFEST, Manifest
 from csi_driver.oci.media import MODEL_ARTIFACT_TYPE, MODEL_CONFIG
 from csi_driver.oci.reference import Reference
 from csi_driver.pusher.directory import survey

@@ -73,7 +73,10 @@ class FilePrefix:
         if length > buffer.size:
             return 0
         rounded = -(-length // ALIGNMENT) * ALIGNMENT
-        count = os.preadv(descriptor, [buffer.window(0, rounded)], before.offset)
+        try:
+            count = os.preadv(descriptor, [buffer.window(0, rounded)], before.offset)
+        except OSError:
+            return 0  # what cannot be read is fetched again
         is_true = count >= length and crc32(buffer.window(0, length), before.crc) == checkpoint.crc
         return length if is_true else 0
 

@@ -113,10 +113,10 @@ class Publisher:
         """Whether the volume is there already. A live mount is left alone, even if its snapshot was damaged since."""
         return target in volume.targets and self._mounts.is_mount_point(target)
 
-    def _shows(self, target: Path, snapshot: Snapshot | None) -> bool:
+    def _shows(self, target: Path, snapshot: Snapshot) -> bool:
         """Whether what is mounted at `target` is `snapshot`: the same directory, not only an equal one."""
         try:
-            return bool(snapshot and self._mounts.is_mount_point(target) and os.path.samefile(target, snapshot.tree))
+            return self._mounts.is_mount_point(target) and os.path.samefile(target, snapshot.tree)
         except FileNotFoundError:
             return False
 

@@ -35,8 +35,10 @@ def raw_layer(
 
 
 def receive_raw(cache: Cache, layer: Layer, data: bytes) -> None:
-    """What the transfer leaves: a verified file."""
-    (cache.ingest(LayerId.of(layer)) / "content").write_bytes(data)
+    """What the transfer leaves: a verified file, and a journal that is worth nothing any more."""
+    into = cache.ingest(LayerId.of(layer))
+    (into / "journal").write_bytes(b"progress")
+    (into / "content").write_bytes(data)
 
 
 def bring_raw(

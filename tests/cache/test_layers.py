@@ -68,6 +68,29 @@ def test_what_was_received_is_still_there_for_the_next_driver(cache: Cache, root
     assert (later.ingest(LayerId.of(layer)) / "content").read_bytes() == b"da"
 
 
+@pytest.mark.parametrize("journal", ["journal", "previous/journal"])
+def test_recovery_keeps_an_unfinished_layer_whose_journal_tells_how_far_it_came(
+    cache: Cache, root: Path, journal: str
+) -> None:
+    into = cache.ingest(LayerId.of(raw_layer("weights", b"data")))
+    (into / journal).parent.mkdir(exist_ok=True)
+    (into / journal).write_bytes(b"2 bytes")
+    new_cache(root).recover()
+    assert (into / journal).exists()
+
+
+@pytest.mark.parametrize("left", [(), ("content",), ("content", "skeleton")])
+def test_recovery_removes_what_no_attempt_can_go_on_from(cache: Cache, root: Path, left: tuple[str, ...]) -> None:
+    into = cache.ingest(LayerId.of(raw_layer("weights", b"data")))
+    for name in left:
+        (into / name).write_bytes(b"da")
+    later = new_cache(root)
+    later.recover()
+    later.clean_trash()
+    assert everything_below(cache.places.ingests) == []
+    assert everything_below(cache.places.trash) == []
+
+
 def test_discarding_leaves_nothing_of_an_unfinished_layer(cache: Cache) -> None:
     layer = raw_layer("weights", b"data")
     receive_raw(cache, layer, b"da")

@@ -138,6 +138,15 @@ def test_a_config_blob_without_sense_is_no_obstacle(model_csi: Command, registry
         assert document["model"] == {}
 
 
+def test_a_damaged_config_blob_is_never_shown(model_csi: Command, registry: EmbeddedRegistry) -> None:
+    registry.push_model("team/model", "v1", {"model.bin": b"weights"})
+    registry.faults.add(Fault(corrupt_at=5), path="/v2/*/blobs/*", times=1)
+    assert model_csi("inspect", registry.reference("team/model", "v1")).code == 0
+    registry.faults.add(Fault(corrupt_at=5), path="/v2/*/blobs/*", times=2)
+    outcome = model_csi("inspect", registry.reference("team/model", "v1"))
+    assert (outcome.code, outcome.out) == (ExitCode.UNSUPPORTED, "")
+
+
 def test_what_is_no_model_is_told_by_name(model_csi: Command, registry: EmbeddedRegistry) -> None:
     manifest = {
         "schemaVersion": 2,

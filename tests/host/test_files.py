@@ -169,6 +169,11 @@ def test_one_process_at_a_time_holds_a_lock_and_the_next_is_told_which(tmp_path:
         assert path.read_text() == f"{os.getpid()}\n"
 
 
+def test_a_lock_is_held_on_a_full_disk_too() -> None:
+    with files.exclusive_lock(Path("/dev/full")):
+        pass
+
+
 def test_failures_other_than_a_full_disk_stay_what_they_are(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught:
         files.write_atomically(tmp_path / "missing" / "record", b"")

@@ -127,8 +127,8 @@ def test_the_table_names_points_with_blanks_and_bytes_that_are_no_text(
     (mount,) = [mount for mount in mounts.table() if mount.point == str(target)]
     assert mount.root.endswith("/a model")
     assert mount.is_read_only
-    assert mount.device == "{}:{}".format(*(f(source.stat().st_dev) for f in (os.major, os.minor)))
     assert mount.fs_type
+    assert mount.device == "{}:{}".format(*(f(source.stat().st_dev) for f in (os.major, os.minor)))
 
 
 def test_a_link_as_target_is_refused_not_followed(source: Path, target: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ SNAPSHOTS = Path("/var/lib/model-csi/snapshots")
 
 
 def mount(point: str, root: str, device: str = "8:1") -> Mount:
-    return Mount(point=point, root=root, device=device, options=frozenset({"ro"}), fs_type="ext4", source="/dev/sda1")
+    return Mount(point=point, root=root, device=device, options=frozenset({"ro"}), fs_type="ext4")
 
 
 def test_on_the_host_a_mount_names_the_path_itself() -> None:

@@ -215,6 +215,13 @@ def test_a_file_from_elsewhere_is_adopted_without_copying_and_links_are_not_foll
     assert (root / "a/b").samefile(tmp_path / "source")
 
 
+def test_content_is_written_whole_with_its_time(root: Path) -> None:
+    with TreeWriter(root) as tree:
+        tree.write("a/b", b"content", mtime_ns=42)
+    written = root / "a/b"
+    assert (written.read_bytes(), mode_of(written), written.stat().st_mtime_ns) == (b"content", 0o444, 42)
+
+
 def test_a_copy_is_a_file_of_its_own(root: Path, tmp_path: Path) -> None:
     (tmp_path / "source").write_bytes(b"source" * 100_000)
     source = os.open(tmp_path / "source", os.O_RDONLY)

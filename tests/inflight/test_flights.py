@@ -110,6 +110,17 @@ def test_a_failure_that_nobody_came_for_is_not_kept_for_ever() -> None:
     assert [failure() for failure in failures] == [None]
 
 
+def test_a_flight_that_finds_no_thread_fails_and_the_next_starts_anew() -> None:
+    shared = flights()
+    usual = threading.stack_size(1 << 46)  # bytes of address space that no thread can have
+    try:
+        with pytest.raises(RuntimeError, match="thread"):
+            shared.join("model", lambda _: 7, soon())
+    finally:
+        threading.stack_size(usual)
+    assert shared.join("model", lambda _: 7, soon()) == 7
+
+
 def test_a_dropped_caller_leaves_at_once_and_the_others_stay() -> None:
     shared, gate, wait = flights(), Gate(), soon()
     leaver = spawn("leaver", lambda: shared.join("model", gate, wait))

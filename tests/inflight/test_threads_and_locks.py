@@ -36,6 +36,19 @@ def test_a_pool_runs_at_most_its_size_at_once() -> None:
     assert max(most) == 2
 
 
+def test_a_pool_that_can_have_no_more_threads_does_with_those_it_has() -> None:
+    pool, gate = Pool("test", 2), threading.Event()
+    first = pool.submit(lambda: gate.wait(SOON))
+    usual = threading.stack_size(1 << 46)  # bytes of address space that no thread can have
+    try:
+        second = pool.submit(threading.get_ident)
+    finally:
+        threading.stack_size(usual)
+    gate.set()
+    assert first.result(SOON)
+    assert second.result(SOON) != threading.get_ident()
+
+
 def test_work_sees_the_context_of_whoever_handed_it_over() -> None:
     token = who.set("a pod")
     try:

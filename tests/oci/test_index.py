@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from csi_driver.errors import UnsupportedArtifact
+from csi_driver.oci.descriptor import Descriptor, Platform
 from csi_driver.oci.digest import Digest
 from csi_driver.oci.index import choose
-from csi_driver.oci.manifest import OCI_INDEX, OCI_MANIFEST, Descriptor, Index, Manifest, Platform, parse_manifest
+from csi_driver.oci.manifest import OCI_INDEX, OCI_MANIFEST, Index, Manifest, parse_manifest
 from csi_driver.oci.media import MODEL_ARTIFACT_TYPE, MODEL_CONFIG
 from tests.oci.artifacts import Json, index, layer, manifest, parsed_index
 

@@ -12,9 +12,6 @@ from csi_driver.oci.reference import Reference
 
 PATH = "Kitfile"
 
-MAX_BYTES = 4 * 1024 * 1024
-"""Kitfiles have a few kilobytes; more is not read."""
-
 _LISTS = {"code": "code", "datasets": "dataset", "docs": "docs", "prompts": "prompt", "mcpServers": "mcpb"}
 _LAYER_INFO = ("digest", "diffId")
 _TEXT = "tag:yaml.org,2002:str"

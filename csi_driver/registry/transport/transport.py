@@ -40,7 +40,7 @@ class Transport:
         *,
         connect_timeout: float = 10.0,
         stall_timeout: float = 30.0,
-        exchange_timeout: float = 60.0,
+        exchange_timeout: float = 30.0,
         proxy_url: str = "",
         tls: ssl.SSLContext | None = None,
     ) -> None:

@@ -18,10 +18,9 @@ def unpack(
 ) -> None:
     """Every entry of the archive is in the tree, in the place and with the mode and time a volume gives it.
 
-    Files that lie in the archive before where `adoption` ends are not written but adopted.
-
-    The tree is finished but not synced, and the skeleton has its end. Raises `UnsupportedArtifact` for what a volume
-    cannot hold safely, and `NoSpace`.
+    Files that lie in the archive before where `adoption` ends are not written but adopted. The tree is finished but not
+    synced, and the skeleton has its end. Raises `UnsupportedArtifact` for what a volume cannot hold safely, and
+    `NoSpace`.
     """
     for entry in entries:
         match entry.kind:
@@ -70,10 +69,10 @@ def _write_pieces(entry: Entry, blocks: Blocks, tree: TreeWriter) -> None:
         with full_disk_named(entry.path):
             if entry.segments is not None:
                 os.ftruncate(descriptor, entry.size)
-            for at, length in entry.segments or ((0, entry.size),):
-                offset = at
+            for offset, length in ((0, entry.size),) if entry.segments is None else entry.segments:
+                at = offset
                 for buffer, start, stop in blocks.spans(length):
-                    offset = _write_at(descriptor, buffer.window(start, stop), offset)
+                    at = _write_at(descriptor, buffer.window(start, stop), at)
             os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))
     finally:
         os.close(descriptor)

@@ -1,5 +1,7 @@
 """Sparse files in archives stay sparse."""
 
+import os
+
 import pytest
 
 from csi_driver.errors import NoSpace
@@ -75,6 +77,19 @@ def test_what_gnu_tar_makes_of_a_file_with_many_holes_is_read(
     arguments = ["--format=gnu"] if form == "gnu" else ["--format=posix", f"--sparse-version={form}"]
     bench.fetch(gnu_tar(source, "--sparse", "--hole-detection=raw", *arguments))
     assert (bench.content / "holes").read_bytes() == (source / "holes").read_bytes()
+
+
+@pytest.mark.parametrize("form", ["gnu", "0.0", "0.1", "1.0"])
+def test_a_file_that_is_all_hole_is_all_zeros(
+    bench: Bench, tmp_path_factory: pytest.TempPathFactory, form: str
+) -> None:
+    source = tmp_path_factory.mktemp("source")
+    (source / "zeros").write_bytes(b"")
+    os.truncate(source / "zeros", 3_000_000)
+    (source / "other").write_bytes(b"other")
+    arguments = ["--format=gnu"] if form == "gnu" else ["--format=posix", f"--sparse-version={form}"]
+    bench.fetch(gnu_tar(source, "--sparse", "--hole-detection=raw", *arguments))
+    assert bench.tree() == {"zeros": bytes(3_000_000), "other": b"other"}
 
 
 def test_the_holes_of_a_sparse_file_count_against_the_limit(bench: Bench) -> None:

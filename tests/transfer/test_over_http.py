@@ -1,0 +1,139 @@
+"""The engine and the registry client together, over sockets and against every fault of a registry."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+
+from csi_driver.errors import ContentMismatch, Stopping, Unavailable
+from csi_driver.inflight import spawn
+from csi_driver.oci.descriptor import Descriptor
+from csi_driver.oci.digest import Digest
+from csi_driver.oci.media import Packing
+from csi_driver.oci.reference import Reference
+from csi_driver.registry.blob import BlobSource
+from csi_driver.registry.client import Registry
+from csi_driver.registry.keychain import Keychain
+from csi_driver.registry.retry import Retry
+from csi_driver.registry.transport import Transport
+from tests.fixtures.faults import Fault
+from tests.fixtures.registry import EmbeddedRegistry
+from tests.transfer.archives import END, gzipped, member, zstd
+from tests.transfer.conftest import SMALL, Bench
+from tests.transfer.test_split import SPLIT
+
+DATA = os.urandom(50 * SMALL + 99)
+FILES = {f"f{number}": os.urandom(400_000) for number in range(8)}
+ARCHIVE = b"".join(member(name, data) for name, data in FILES.items()) + END
+BLOBS = "/v2/*/blobs/*"
+WHOLE = replace(SPLIT, slow=0.0)
+
+Serve = Callable[[bytes], BlobSource]
+
+
+@pytest.fixture(params=[False, True], ids=["direct", "redirected"])
+def registry(request: pytest.FixtureRequest) -> Iterator[EmbeddedRegistry]:
+    with EmbeddedRegistry(redirect_blobs=request.param) as registry:
+        yield registry
+
+
+@pytest.fixture
+def serve(registry: EmbeddedRegistry) -> Iterator[Serve]:
+    """Puts a blob into the registry; the source to fetch it from."""
+    transport = Transport(stall_timeout=10.0)
+    client = Registry(
+        transport=transport,
+        node_keychain=Keychain.anonymous(),
+        retry=Retry(patience=10.0, sleep=lambda _: False),
+        plain_http_hosts=(),
+        loopback_plain_http=True,
+    )
+
+    def put(data: bytes) -> BlobSource:
+        digest = Digest.parse(registry.put_blob(data))
+        repository = client.repository(Reference.parse(f"{registry.host}/models/m:v1"), None)
+        return repository.blob(Descriptor("application/octet-stream", digest, len(data)))
+
+    yield put
+    transport.close()
+
+
+@pytest.mark.parametrize(
+    ("packing", "data"),
+    [(Packing.TAR, ARCHIVE), (Packing.TAR_GZIP, gzipped(ARCHIVE)), (Packing.TAR_ZSTD, zstd(ARCHIVE))],
+)
+@pytest.mark.parametrize("splits", [False, True])
+def test_a_layer_comes_over_http(bench: Bench, serve: Serve, packing: Packing, data: bytes, splits: bool) -> None:
+    bench.splitting = SPLIT if splits else WHOLE
+    bench.fetch(data, packing, source=serve(data))
+    assert bench.tree() == FILES
+
+
+def faulty(registry: EmbeddedRegistry, fault: Fault, *, times: int = 1, skip: int = 0) -> None:
+    """Let answers with the bytes of blobs go wrong, not those that redirect to them."""
+    if registry.distribution.redirect_blobs:
+        registry.faults.add(fault, server="storage", times=times, skip=skip)
+    else:
+        registry.faults.add(fault, path=BLOBS, times=times, skip=skip)
+
+
+@pytest.mark.parametrize("splits", [False, True])
+@pytest.mark.parametrize(
+    "fault",
+    [Fault(drop_after=500_000), Fault(status=503), Fault(refuse=True), Fault(ignore_range=True), Fault(chunked=True)],
+)
+def test_faults_on_the_way_are_overcome(
+    bench: Bench, registry: EmbeddedRegistry, serve: Serve, fault: Fault, splits: bool
+) -> None:
+    bench.splitting = SPLIT if splits else WHOLE
+    source = serve(DATA)
+    faulty(registry, fault, times=1)
+    faulty(registry, replace(fault, drop_after=10_000 if fault.drop_after else None), times=2, skip=3)
+    bench.fetch(DATA, Packing.RAW, source=source)
+    assert bench.content.read_bytes() == DATA
+
+
+def test_damage_on_the_way_is_noticed(bench: Bench, registry: EmbeddedRegistry, serve: Serve) -> None:
+    source = serve(DATA)
+    faulty(registry, Fault(corrupt_at=1_000_000))
+    with pytest.raises(ContentMismatch):
+        bench.fetch(DATA, Packing.RAW, source=source)
+    bench.fetch(DATA, Packing.RAW, source=source)
+    assert bench.content.read_bytes() == DATA
+
+
+def test_a_blob_of_another_size_is_noticed(bench: Bench, registry: EmbeddedRegistry, serve: Serve) -> None:
+    source = serve(DATA)
+    faulty(registry, Fault(extra=b"more"))
+    with pytest.raises(ContentMismatch):
+        bench.fetch(DATA, Packing.RAW, source=source)
+
+
+@pytest.mark.parametrize("splits", [False, True])
+def test_a_stop_wakes_whoever_waits_for_the_registry(
+    bench: Bench, registry: EmbeddedRegistry, serve: Serve, splits: bool
+) -> None:
+    bench.splitting = SPLIT if splits else WHOLE
+    source = serve(DATA)
+    registry.gate.hold(at=1_000_000)
+    fetching = spawn("test", lambda: bench.fetch(DATA, Packing.RAW, source=source))
+    registry.gate.wait_until_held()
+    bench.stop.set()
+    with pytest.raises(Stopping):
+        fetching.result(30)
+    registry.gate.open()
+    bench.stop = type(bench.stop)()
+    assert bench.fetch(DATA, Packing.RAW, source=source).resumed > 0
+    assert bench.content.read_bytes() == DATA
+
+
+def test_a_registry_that_goes_away_is_given_up(bench: Bench, registry: EmbeddedRegistry, serve: Serve) -> None:
+    source = serve(DATA)
+    faulty(registry, Fault(drop_after=1_000_000))
+    registry.faults.add(Fault(refuse=True), times=10_000)
+    with pytest.raises(Unavailable):
+        bench.fetch(DATA, Packing.RAW, source=source)
+    registry.faults.clear()
+    bench.fetch(DATA, Packing.RAW, source=source)
+    assert bench.content.read_bytes() == DATA

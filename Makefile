@@ -10,11 +10,11 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 	--custom-compile-command 'make lock' $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check e2e e2e-tools lock stubs clean
+.PHONY: help setup demo test check e2e e2e-tools crash bench bench-docs bench-clean lock stubs clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r target text; do \
-		printf '  make %-10s %s\n' "$$target" "$$text"; done
+		printf '  make %-11s %s\n' "$$target" "$$text"; done
 
 setup: $(VENV)/.ready ## make the virtual environment that all others use
 
@@ -37,6 +37,18 @@ e2e: $(VENV)/.ready ## against csi-sanity, modctl and docker-registry; skips wha
 
 e2e-tools: $(VENV)/.ready ## build csi-sanity, modctl and helm into a cache outside the repository (needs Go)
 	@$(BIN)/python -m e2e.toolbox
+
+crash: $(VENV)/.ready ## kill drivers at numbered steps; SEEDS=500 of them from FIRST=0 on, for at most SECONDS=0 (no limit)
+	@CRASH_SEEDS=$(or $(SEEDS),500) CRASH_FIRST=$(or $(FIRST),0) CRASH_SECONDS=$(or $(SECONDS),0) $(BIN)/python -m e2e.crash
+
+bench: $(VENV)/.ready ## measure pulls against the machine's limits and other tools; QUICK=1 takes about two minutes
+	@$(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(CASES)
+
+bench-docs: $(VENV)/.ready ## put the table of the last `make bench` into docs/performance.md
+	@$(BIN)/python -m tests.bench --write-docs
+
+bench-clean: $(VENV)/.ready ## remove the benchmark's data, which is kept outside the repository
+	@$(BIN)/python -m tests.bench --clean
 
 lock: $(VENV)/.ready ## bring the lock files up to pyproject.toml; UPGRADE=--upgrade takes the newest of everything
 	@$(PIP) install uv==$(UV_VERSION)

@@ -18,10 +18,10 @@ class Splitting:
     """
 
     slow: float = 150e6
-    after: float = 1.0
+    after: float = 0.5
     first: int = 4
     gain: float = 1.15
-    look_every: float = 0.5
+    look_every: float = 0.25
     stalled_after: float = 5.0
     least_buffers: int = 8
 

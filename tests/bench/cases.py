@@ -18,6 +18,26 @@ CURL_RAW, CURL_TAR, CURL_ONLY_TAR = "curl | tee | openssl", "curl | tee >(openss
 ARIA2, SKOPEO, MODCTL = "aria2c", "skopeo", "modctl pull"
 CONNECTIONS = 16
 
+# What is known about goals that may not be reached; each is shown below the table when it is not.
+_PYTHON = (
+    "Python and its gRPC server take 55 MB before the first byte, modctl 30 MB for everything. Not in this number is the "
+    "page cache, through which modctl writes the whole model, and which counts where a pod's memory is limited"
+)
+_EACH_FILE = (
+    "per file the driver checks a header, keeps what proves the layer's digest later, and gives the file its second name "
+    "in the snapshot, in some 40 µs of Python; tar, in C, does none of this"
+)
+_ALL_CORES = (
+    "both cores are busy all the time: receiving and hashing take 1.0 to 1.3 CPU s/GB here, and the registry, which "
+    "shares the cores, 0.2 to 0.3"
+)
+_HASHING = "hashing is 0.6 to 0.7 CPU s/GB of it and receiving 0.3; less is left for everything else than it takes"
+_RAMP = (
+    "it takes a second to see that a connection is slow, and two more to see that 16 are better than 8; then the buffers "
+    "bound what is under way"
+)
+_IDLE = "gRPC and protobuf are 17 MB of it, the HTTP client for registries 6 MB, Python itself 9 MB"
+
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
@@ -65,7 +85,9 @@ class Cases:
         yield self._slow()
         yield self._tls()
         start = (Contestant(SERVED, "ours", engine.start),)
-        yield Case("start", "start to serving", (), start, (goals.seconds(0.4, SERVED), goals.memory(60, SERVED)))
+        yield Case(
+            "start", "start to serving", (), start, (goals.seconds(0.4, SERVED), goals.memory(60, SERVED, _IDLE))
+        )
 
     def _small(self) -> Case:
         blob, url = self.data.small, self._url(self.data.small)
@@ -76,7 +98,7 @@ class Cases:
             *self._modctl("small", only_in_full=True),
         )
         return Case("small", "10,000 files of 4 KB in a tar", (blob,), contestants,
-                    (goals.within(1.2, CURL_ONLY_TAR),), makes_many_files=True)  # fmt: skip
+                    (goals.within(1.2, CURL_ONLY_TAR, why_not=_EACH_FILE),), makes_many_files=True)  # fmt: skip
 
     def _raw(self) -> Case:
         blob, url = self.data.raw, self._url(self.data.raw)
@@ -92,7 +114,7 @@ class Cases:
             ),
             *self._modctl("raw"),
         )
-        own = (goals.cpu_per_gb(1.1, blob.size), goals.memory(128))
+        own = (goals.cpu_per_gb(1.1, blob.size, _HASHING), goals.memory(128))
         against = (goals.within(1.15, SHA256), *_beating(CURL_RAW), *_beating_modctl())
         return Case("raw", "one raw layer", (blob,), contestants, (*own, *against))
 
@@ -108,7 +130,11 @@ class Cases:
             Contestant(ARIA2, "peer", partial(peers.aria2c, urls, blobs), "aria2c", only_in_full=True),
             *self._modctl("parts"),
         )
-        wanted = (goals.within(1.35, NETWORK, DISK, SHA256_TWICE), *_beating(CURL_RAW), *_beating_modctl())
+        wanted = (
+            goals.within(1.35, NETWORK, DISK, SHA256_TWICE, why_not=_ALL_CORES),
+            *_beating(CURL_RAW),
+            *_beating_modctl(),
+        )
         return Case("parts", f"{len(blobs)} raw layers", blobs, contestants, wanted)
 
     def _tree(self, name: str, packing: str, blob: Blob, unpack: str, goal: Goal, *, modctl: bool = False) -> Case:
@@ -141,7 +167,7 @@ class Cases:
             Contestant(OURS, "ours", work),
             Contestant(f"{ARIA2}, {CONNECTIONS} connections", "peer", aria2c, "aria2c", only_in_full=True),
         )
-        goal = goals.rate(0.85 * CONNECTIONS * RATE / 1e6, blob.size)
+        goal = goals.rate(0.85 * CONNECTIONS * RATE / 1e6, blob.size, _RAMP)
         return Case("slow", f"one raw layer, {RATE // 10**6} MB/s a connection", (blob,), contestants, (goal,))
 
     def _tls(self) -> Case:
@@ -179,4 +205,4 @@ def _beating(peer: str) -> tuple[Goal, Goal]:
 
 
 def _beating_modctl() -> tuple[Goal, Goal]:
-    return goals.faster(1.5, MODCTL), goals.less_memory(0.5, MODCTL)
+    return goals.faster(1.5, MODCTL), goals.less_memory(0.5, MODCTL, _PYTHON)

@@ -55,7 +55,7 @@ class Engine:
         connections: int = 16,
         mark_every: int = 16 * MIB,
     ) -> None:
-        self._arriving = arriving or BufferPool(count=24, size=2 * MIB)
+        self._arriving = arriving or BufferPool(count=20, size=3 * MIB)
         self._unpacked = unpacked or BufferPool(count=4, size=2 * MIB)
         self._limits = limits or Limits()
         self._patience = patience or Patience()

@@ -17,7 +17,7 @@ class Splitting:
     asked for again when it takes six times as long as others did, though not before `stalled_after` seconds.
     """
 
-    slow: float = 150e6
+    slow: float = 100e6
     after: float = 0.5
     first: int = 4
     gain: float = 1.15

@@ -57,9 +57,18 @@ def about(results: Results) -> Iterator[str]:
         for row in case.rows:
             if row.failure:
                 yield f"{case.title}: {row.name} failed: {row.failure}"
+    yield from _reasons(results)
+
+
+def _reasons(results: Results) -> Iterator[str]:
+    """Why goals were not reached; what several have in common is said once."""
+    missed: dict[str, list[str]] = {}
+    for case in results.cases:
         for verdict in case.verdicts:
             if not verdict.reached and verdict.why_not:
-                yield f"{case.title}, {verdict.text} ({verdict.row}): {verdict.why_not}"
+                missed.setdefault(verdict.why_not, []).append(f"{case.title} {verdict.text}")
+    for why_not, goals in missed.items():
+        yield f"Not reached: {'; '.join(goals)}: {why_not}"
 
 
 def write_page(results: Results, page: Path) -> None:

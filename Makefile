@@ -41,7 +41,7 @@ e2e-tools: $(VENV)/.ready ## build csi-sanity, modctl and helm into a cache outs
 crash: $(VENV)/.ready ## kill drivers at numbered steps; SEEDS=500 of them from FIRST=0 on, for at most SECONDS=0 (no limit)
 	@CRASH_SEEDS=$(or $(SEEDS),500) CRASH_FIRST=$(or $(FIRST),0) CRASH_SECONDS=$(or $(SECONDS),0) $(BIN)/python -m e2e.crash
 
-bench: $(VENV)/.ready ## measure pulls against the machine's limits and other tools; QUICK=1 takes about two minutes
+bench: $(VENV)/.ready ## measure pulls against the machine's limits and other tools; QUICK=1 takes about four minutes
 	@$(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(CASES)
 
 bench-docs: $(VENV)/.ready ## put the table of the last `make bench` into docs/performance.md

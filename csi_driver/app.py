@@ -12,7 +12,7 @@ from csi_driver import __version__, log
 from csi_driver.cache.layout import Places
 from csi_driver.cache.references import References
 from csi_driver.cache.store import Cache
-from csi_driver.config import Config
+from csi_driver.config import Config, LiveConfig
 from csi_driver.csi.controller import Controller
 from csi_driver.csi.endpoint import Endpoint
 from csi_driver.csi.identity import Identity
@@ -20,6 +20,7 @@ from csi_driver.csi.models import Models
 from csi_driver.csi.node import Node
 from csi_driver.csi.server import Server
 from csi_driver.csi.waiting import PLACES, WaitingRoom
+from csi_driver.errors import InvalidRequest
 from csi_driver.host import files
 from csi_driver.host.mounts import Mounts
 from csi_driver.inflight import Deadline, Stop, every, spawn
@@ -38,9 +39,10 @@ from csi_driver.volumes.publisher import Publisher
 from csi_driver.volumes.records import Records
 from csi_driver.volumes.recovery import mounted_snapshots, recover
 
-_STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _GRACE = 20.0  # seconds; Kubernetes gives a pod 30 (terminationGracePeriodSeconds)
 _SECRET_BYTES = 32
+_LOOK = 10.0  # seconds between looks at the configuration file
 _HOUR = 3600.0
 _DAY = 24 * _HOUR
 _INGESTS_KEPT = 3 * _DAY  # what a pull that nobody repeats has fetched
@@ -50,7 +52,9 @@ _MEMORIES_KEPT = 30 * _DAY  # manifests without snapshots, and what references m
 class Driver:
     """One driver on one data root and one socket, from `start` to `stop`."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, path: Path | None = None) -> None:
+        """`path` is the file that `config` came from, which is looked at for changes."""
+        self._live = LiveConfig(config, path)
         # The mount table knows no links, so it tells what is in use only of a data root that is named without any.
         self._config = config = replace(config, root_dir=config.root_dir.resolve())
         self._places = Places(config.root_dir)
@@ -79,8 +83,18 @@ class Driver:
         self._server.start()
         self._ready = True
         spawn("clean-trash", self._clean_trash)
+        every("configuration", _LOOK, self.reload, self._stop, failed=_refuse)
         for chore in (self._expire_ingests, self._expire_memories, self._collect):
             every("housekeeping", _HOUR, chore, self._stop, failed=_tell)
+
+    def reload(self) -> None:
+        """Let the configuration file's live settings take effect; raises `InvalidRequest` and changes nothing."""
+        change = self._live.refresh()
+        if change is None:
+            return
+        config = self._live.current()
+        log.configure(config.log_level, config.log_format)
+        log.event("the configuration has changed", applied=change.applied, after_a_restart=change.pending)
 
     def stop(self, grace: float = _GRACE) -> None:
         """Send callers away, end transfers at a place from which they can go on, and leave all mounts alone."""
@@ -161,26 +175,37 @@ class Driver:
             log.event("collected", freed_bytes=freed.bytes, snapshots=len(freed.snapshots), layers=len(freed.layers))
 
 
-def run(config: Config) -> None:
-    """Serve until SIGTERM or SIGINT comes; raises `Conflict` when another driver has the data root or the socket."""
+def run(config: Config, path: Path | None = None) -> None:
+    """Serve until SIGTERM or SIGINT comes, with the live settings of `path` as they are when it changes, or on SIGHUP.
+
+    Raises `Conflict` when another driver has the data root or the socket.
+    """
     log.configure(config.log_level, config.log_format)
     log.event("starting", version=__version__, driver=config.service_name, node=config.node_id)
     for name in config.ignored:
         log.warning("a setting of the Go driver has no effect here", setting=name)
     # Blocked in every thread and waited for in this one: no handler can come at a moment when a lock is held.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     config.root_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with files.exclusive_lock(Places(config.root_dir).lock):
-        driver = Driver(config)
+        driver = Driver(config, path)
         driver.start()
         gc.freeze()  # what start-up made stays for good: looking through it again would cost each pull a few per cent
-        received = signal.sigwait(_STOP_SIGNALS)
+        while (received := signal.sigwait(_SIGNALS)) == signal.SIGHUP:
+            try:
+                driver.reload()
+            except InvalidRequest as error:
+                _refuse(error)
         log.event("stopping", signal=signal.Signals(received).name)
         driver.stop()
 
 
 def _tell(error: Exception) -> None:
     log.event("housekeeping failed and is tried again in an hour", level=logging.ERROR, error=error)
+
+
+def _refuse(error: Exception) -> None:
+    log.warning("the changed configuration is refused, and the one before stays in force", reason=error)
 
 
 def _secret(path: Path) -> bytes:

@@ -29,7 +29,8 @@ def settings(section: Any, prefix: str = "") -> list[tuple[str, str, str]]:
         if item.default_factory is not MISSING:
             found += settings(item.default_factory, f"{item.name}.")
         elif "doc" in item.metadata:
-            found.append((f"{prefix}{item.name}", shown(item.default), item.metadata["doc"]))
+            doc = f"{item.metadata['doc']} *Live.*" if item.metadata["live"] else item.metadata["doc"]
+            found.append((f"{prefix}{item.name}", shown(item.default), doc))
     return found
 
 

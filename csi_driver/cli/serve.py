@@ -20,4 +20,4 @@ def serve(path: Path | None) -> None:
 
     It serves the CSI services that kubelet calls, and the commands pull, list, mount and umount, on one unix socket.
     """
-    app.run(config.load(path))
+    app.run(config.load(path), path)

@@ -1,0 +1,7 @@
+"""What the operator decided: the configuration file and the environment."""
+
+from csi_driver.config.live import LiveConfig
+from csi_driver.config.load import load
+from csi_driver.config.settings import DEFAULT_ENDPOINT, DEFAULT_NAME, IGNORED, Config, Features, PullConfig
+
+__all__ = ["DEFAULT_ENDPOINT", "DEFAULT_NAME", "IGNORED", "Config", "Features", "LiveConfig", "PullConfig", "load"]

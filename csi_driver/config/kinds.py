@@ -1,0 +1,95 @@
+"""The kinds of settings: each takes what YAML holds, or raises `ValueError` with what it must be."""
+
+import re
+from collections.abc import Callable
+from dataclasses import field
+from pathlib import Path
+from typing import Any
+
+Parser = Callable[[Any], Any]
+
+
+def setting(default: object, parse: Parser, doc: str, *, live: bool = False) -> Any:
+    """A field of a section: its default, how its value is read, and what it means, with its unit and its reason.
+
+    A `live` setting takes effect while the driver runs, when the file changes.
+    """
+    return field(default=default, metadata={"parse": parse, "doc": doc, "live": live})
+
+
+def text(value: object) -> str:
+    """Text, without the spaces around it."""
+    if not isinstance(value, str):
+        raise ValueError("must be text")
+    return value.strip()
+
+
+def flag(value: object) -> bool:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise ValueError("must be true or false")
+    return value
+
+
+def path(value: object) -> Path:
+    """An absolute path."""
+    path = Path(text(value))
+    if not path.is_absolute():
+        raise ValueError("must be an absolute path")
+    return path
+
+
+def number(low: float, high: float) -> Parser:
+    """A number in seconds, or whatever the setting counts, within these bounds."""
+
+    def parse(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise ValueError(f"must be a number from {low:g} to {high:g}")
+        return float(value)
+
+    return parse
+
+
+def count(low: int, high: int, *, zero_means: int | None = None) -> Parser:
+    """A whole number within these bounds; `zero_means` is what 0 stands for, where it stands for something."""
+
+    def parse(value: object) -> int:
+        if value == 0 and zero_means is not None and not isinstance(value, bool):
+            return zero_means
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return value
+
+    return parse
+
+
+def choice(*allowed: str) -> Parser:
+    """One of these words."""
+
+    def parse(value: object) -> str:
+        if value not in allowed:
+            raise ValueError(f"must be one of {', '.join(allowed)}")
+        return value
+
+    return parse
+
+
+_UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
+
+
+def size(value: object) -> int:
+    """Bytes from a number or from text such as `500GB` or `10TiB` (the Go driver's humanize form)."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?)b?", text(value).lower()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("must be a number of bytes, or a size such as 500GB or 10TiB")
+    number, unit, binary = match.groups()
+    return int(float(number) * (1024 if binary else 1000) ** _UNITS[unit])
+
+
+def hosts(value: object) -> tuple[str, ...]:
+    """A list of registries, each a host or host:port."""
+    if not isinstance(value, list) or not all(isinstance(host, str) and host.strip() for host in value):
+        raise ValueError("must be a list of registry hosts, such as [registry.local:5000]")
+    return tuple(host.strip().lower() for host in value)

@@ -1,0 +1,80 @@
+"""Every setting there is, with its default, its unit and its reason."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from csi_driver.config.kinds import choice, count, flag, hosts, number, path, setting, size, text
+
+DEFAULT_NAME = "model.csi.modelpack.org"
+DEFAULT_ENDPOINT = "unix:///csi/csi.sock"
+
+# Settings of the Go driver that say nothing to this one; they are accepted, and named in the log at start.
+IGNORED = frozenset(
+    {"external_csi_endpoint", "external_csi_authorization", "dynamic_csi_endpoint", "trace_endpoint", "pprof_addr",
+     "pull_config.dragonfly_endpoint", "pull_config.pull_layer_timeout_in_seconds", "features.check_disk_quota"}
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class PullConfig:
+    """How models are fetched from registries."""
+
+    docker_config_dir: Path = setting(
+        Path("/root/.docker"),
+        path,
+        "Directory of the node's docker config.json; if not set, DOCKER_CONFIG, or .docker in the home directory.",
+    )
+    proxy_url: str = setting(
+        "", text, "Proxy for registries; empty means HTTPS_PROXY and HTTP_PROXY of the environment."
+    )
+    concurrency: int = setting(
+        5, count(1, 64, zero_means=5), "Layers fetched at once on this node, whatever the number of models."
+    )
+    plain_http_hosts: tuple[str, ...] = setting(
+        (), hosts, "Registries (host or host:port) spoken to without TLS. Loopback addresses need not be listed."
+    )
+    publish_hold_in_seconds: float = setting(
+        110.0,
+        number(1, 3600),
+        "Longest time a NodePublishVolume call waits for a pull. kubelet gives up after 120 s; a call that ends just "
+        "before wastes none of kubelet's back-off.",
+    )
+    stall_timeout_in_seconds: float = setting(
+        30.0, number(1, 3600), "A transfer that brings no byte for so long is given up and asked for again."
+    )
+    retry_patience_in_seconds: float = setting(
+        60.0, number(0, 3600), "How long a registry that is down or busy is asked again before the pull fails."
+    )
+    access_ttl_in_seconds: float = setting(
+        600.0,
+        number(0, 30 * 86400),
+        "How long a credential that could read a model counts as able to, without asking the registry again.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Switches of the Go driver that keep their names."""
+
+    disk_usage_limit: int = setting(
+        0, size, "Most bytes the cache may hold, such as 2TiB; 0 means as much as the filesystem has."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything the driver needs to know before it starts."""
+
+    service_name: str = setting(DEFAULT_NAME, text, "Name of the CSI driver, and prefix of its volume attributes.")
+    root_dir: Path = setting(Path("/var/lib/model-csi"), path, "Where models are kept; one filesystem.")
+    csi_endpoint: str = setting(DEFAULT_ENDPOINT, text, "Unix socket of the CSI services; CSI_ENDPOINT wins.")
+    node_id: str = setting("", text, "Name of the node; CSI_NODE_ID wins, and the host's name is the default.")
+    metrics_addr: str = setting("", text, "Where /metrics is served, such as tcp://$POD_IP:5244; empty means nowhere.")
+    log_level: str = setting(
+        "info", choice("debug", "info", "warning", "error"), "Least severe events to log.", live=True
+    )
+    log_format: str = setting("text", choice("text", "json"), "Form of a log line.", live=True)
+    noexec: bool = setting(False, flag, "Whether models are mounted noexec; off, because models may carry code to run.")
+    pull_config: PullConfig = field(default_factory=PullConfig)
+    features: Features = field(default_factory=Features)
+    ignored: tuple[str, ...] = ()  # settings of the Go driver that were given and have no effect

@@ -22,7 +22,7 @@ from csi_driver.inflight import Deadline, Flights, Lock, Pool, Stop, Wait
 from csi_driver.metrics import Metrics
 from csi_driver.oci.digest import Digest
 from csi_driver.oci.layer import Layer
-from csi_driver.oci.media import Packing, Role
+from csi_driver.oci.media import Packing
 from csi_driver.oci.reference import Reference
 from csi_driver.puller.artifact import Artifact, Artifacts, Origin
 from csi_driver.puller.request import PullRequest, snapshot_key
@@ -169,7 +169,7 @@ class Puller:
 
     def _wanted(self, artifact: Artifact, request: PullRequest) -> list[Layer]:
         wanted = [layer for layer in artifact.layers if request.selection.wants_layer(layer)]
-        if not wanted and not any(request.selection.wants(file.path, Role.OTHER) for file in artifact.files):
+        if not wanted and not any(request.selection.wants(file.path, file.role) for file in artifact.files):
             raise UnsupportedArtifact(
                 f"{request.reference}: the selection excludes every file; nothing is left to mount"
             )

@@ -10,7 +10,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 	--custom-compile-command 'make lock' $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check e2e e2e-tools crash bench bench-docs bench-clean lock stubs clean
+.PHONY: help setup demo test check e2e e2e-tools crash bench bench-docs bench-clean docs lock stubs clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r target text; do \
@@ -24,13 +24,13 @@ demo: $(VENV)/.ready-demo ## push a real model to a registry, mount it as a kube
 test: $(VENV)/.ready ## every test that needs no other program, with branch coverage
 	@$(BIN)/python -m pytest --quiet --cov --cov-report=term tests
 
-check: $(VENV)/.ready ## lint, format, types, the contract of the floors, generated code, locks
+check: $(VENV)/.ready ## lint, format, types, the contract of the floors, generated code and pages, locks
 	@echo '== ruff check' && $(BIN)/ruff check --quiet .
 	@echo '== ruff format' && $(BIN)/ruff format --quiet --check .
 	@echo '== mypy' && $(BIN)/mypy
 	@echo '== lint-imports' && $(BIN)/lint-imports --no-logo
 	@echo '== generated code' && $(BIN)/python proto/generate.py --check
-	@echo '== lock files' && $(BIN)/python -m pytest --quiet --no-header tests/packaging
+	@echo '== locks, and what make docs writes' && $(BIN)/python -m pytest --quiet --no-header tests/packaging
 
 e2e: $(VENV)/.ready ## against csi-sanity, modctl and docker-registry; skips what is not there
 	@$(BIN)/python -m pytest --quiet e2e
@@ -50,10 +50,13 @@ bench-docs: $(VENV)/.ready ## put the table of the last `make bench` into docs/p
 bench-clean: $(VENV)/.ready ## remove the benchmark's data, which is kept outside the repository
 	@$(BIN)/python -m tests.bench --clean
 
+docs: $(VENV)/.ready ## renew what is written from the code: tables of the documentation, the chart's schema and README
+	@$(BIN)/python -m generate
+
 lock: $(VENV)/.ready ## bring the lock files up to pyproject.toml; UPGRADE=--upgrade takes the newest of everything
 	@$(PIP) install uv==$(UV_VERSION)
-	@$(COMPILE) --extra tracing --output-file requirements.lock pyproject.toml
-	@$(COMPILE) --output-file requirements-dev.lock --extra tracing --constraint requirements.lock --group dev pyproject.toml
+	@$(COMPILE) --output-file requirements.lock pyproject.toml
+	@$(COMPILE) --output-file requirements-dev.lock --constraint requirements.lock --group dev pyproject.toml
 	@$(COMPILE) --output-file requirements-build.lock --constraint requirements-dev.lock --group build
 	@$(COMPILE) --output-file requirements-demo.lock --no-deps --group demo
 

@@ -89,17 +89,24 @@ def test_the_driver_reads_the_configuration_that_the_chart_writes(
     assert settings.ignored == ()
 
 
-def test_a_registry_with_the_scheme_http_is_spoken_to_without_tls(render: Render, tmp_path: Path) -> None:
-    assert loaded(render(OF_THE_GO_CHART), tmp_path).pull_config.plain_http_hosts == ("registry.local:5000",)
-
-
 def test_any_setting_of_the_driver_can_be_made(render: Render, tmp_path: Path) -> None:
-    values = {"config": {"extra": {"log_format": "json"}, "features": {"disk_usage_limit": "2TiB"}}}
+    values = {"config": {"log_format": "json", "features": {"disk_usage_limit": "2TiB"}, "metrics_addr": ":9100"}}
 
     settings = loaded(render(values), tmp_path)
 
     assert settings.log_format == "json"
     assert settings.features.disk_usage_limit == 2 << 40
+    assert settings.metrics_addr == ":9100"
+
+
+def test_the_drivers_names_win_over_those_of_the_go_chart(render: Render, tmp_path: Path) -> None:
+    values = {
+        "config": {"pullConfig": {"concurrency": 3, "proxy_url": "http://a:1"}, "pull_config": {"concurrency": 7}}
+    }
+
+    pull = loaded(render(values), tmp_path).pull_config
+
+    assert (pull.concurrency, pull.proxy_url) == (7, "http://a:1")
 
 
 def test_credentials_are_in_a_secret_and_nowhere_else(render: Render) -> None:
@@ -149,20 +156,29 @@ def test_only_the_driver_is_privileged_and_only_the_pods_directory_propagates(re
     objects = render()
 
     driver, *others = containers(objects)
-    assert driver["securityContext"] == {"privileged": True, "readOnlyRootFilesystem": True}
+    assert driver["securityContext"] == {
+        "privileged": True,
+        "capabilities": {"drop": ["ALL"], "add": ["SYS_ADMIN"]},
+        "readOnlyRootFilesystem": True,
+    }
     assert [item["mountPath"] for item in driver["volumeMounts"] if "mountPropagation" in item] == [
         "/var/lib/kubelet/pods"
     ]
     for sidecar in others:
-        assert sidecar["securityContext"]["capabilities"] == {"drop": ["ALL"]}
-        assert sidecar["securityContext"]["allowPrivilegeEscalation"] is False
+        assert sidecar["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        }
+    assert pod(objects)["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod(objects)["automountServiceAccountToken"] is False
 
 
 def test_the_driver_runs_on_tainted_nodes_and_is_not_evicted(render: Render) -> None:
-    pod = render()["DaemonSet"]["spec"]["template"]["spec"]
+    objects = render()
 
-    assert pod["tolerations"] == [{"operator": "Exists"}]
-    assert pod["priorityClassName"] == "system-node-critical"
+    assert pod(objects)["tolerations"] == [{"operator": "Exists"}]
+    assert pod(objects)["priorityClassName"] == "system-node-critical"
 
 
 def test_the_registrar_tells_kubelet_the_sockets_path_on_the_host(render: Render) -> None:
@@ -175,12 +191,32 @@ def test_the_registrar_tells_kubelet_the_sockets_path_on_the_host(render: Render
     assert volume(objects, "registration-dir")["hostPath"]["path"] == "/var/snap/kubelet/plugins_registry"
 
 
-def test_a_changed_configuration_restarts_the_driver(render: Render) -> None:
-    def template(objects: Objects) -> Any:
-        return objects["DaemonSet"]["spec"]["template"]["metadata"]["annotations"]["checksum/config"]
+def test_only_a_setting_that_a_running_driver_does_not_follow_replaces_it(render: Render) -> None:
+    def replaced_by(**settings: object) -> bool:
+        return template(render({"config": settings})) != template(render())
 
-    assert template(render()) != template(render({"config": {"extra": {"log_level": "debug"}}}))
-    assert template(render()) == template(render())
+    def template(objects: Objects) -> Objects:
+        return dict(objects["DaemonSet"]["spec"]["template"])
+
+    assert not replaced_by()
+    assert not replaced_by(log_level="debug")
+    assert replaced_by(noexec=True)
+    assert replaced_by(pull_config={"proxy_url": "http://proxy.example.com:3128"})
+
+
+def test_images_come_from_another_registry_where_none_else_is_reached(render: Render) -> None:
+    digest = f"sha256:{'0' * 64}"
+    values = {
+        "global": {"imageRegistry": "registry.internal:5000"},
+        "image": {"repository": "team/model-csi-driver", "tag": "v1"},
+        "livenessProbe": {"image": {"digest": digest}},
+    }
+
+    assert [item["image"] for item in containers(render(values))] == [
+        "registry.internal:5000/team/model-csi-driver:v1",
+        "registry.internal:5000/sig-storage/csi-node-driver-registrar:v2.17.0",
+        f"registry.internal:5000/sig-storage/livenessprobe@{digest}",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -189,6 +225,10 @@ def test_a_changed_configuration_restarts_the_driver(render: Render) -> None:
         {"tolerance": []},
         {"config": {"rootDirectory": "/models"}},
         {"config": {"rootDir": "models"}},
+        {"config": {"root_dir": "/models"}},
+        {"config": {"pull_config": {"concurency": 5}}},
+        {"config": {"noexec": "yes"}},
+        {"image": {"digest": "sha256:1"}},
         {"image": {"pullPolicy": "Sometimes"}},
     ],
 )
@@ -214,7 +254,7 @@ def loaded(objects: Objects, scratch: Path) -> config.Config:
 
 
 def containers(objects: Objects) -> list[Any]:
-    found: list[Any] = objects["DaemonSet"]["spec"]["template"]["spec"]["containers"]
+    found: list[Any] = pod(objects)["containers"]
     return found
 
 
@@ -223,5 +263,9 @@ def container(objects: Objects, name: str) -> Any:
 
 
 def volume(objects: Objects, name: str) -> Any:
-    volumes = objects["DaemonSet"]["spec"]["template"]["spec"]["volumes"]
-    return next(item for item in volumes if item["name"] == name)
+    return next(item for item in pod(objects)["volumes"] if item["name"] == name)
+
+
+def pod(objects: Objects) -> Any:
+    """The DaemonSet's pod."""
+    return objects["DaemonSet"]["spec"]["template"]["spec"]

@@ -15,7 +15,6 @@ from csi_driver.cli.options import (
     output_option,
     reference_argument,
     secret_option,
-    selection_options,
     timeout_option,
 )
 from csi_driver.cli.output import count, emit_json, human_size
@@ -25,13 +24,19 @@ from csi_driver.errors import StillPulling, Unavailable
 from csi_driver.inflight import Deadline
 from csi_driver.oci.policy import PullPolicy
 from csi_driver.oci.reference import Reference
-from csi_driver.oci.selection import Selection
 
 
 @click.command()
 @reference_argument
 @secret_option
-@selection_options
+@click.option("--exclude-model-weights", is_flag=True, help="Leave out the weights.")
+@click.option(
+    "--exclude-file-pattern",
+    "patterns",
+    metavar="PATTERN",
+    multiple=True,
+    help="Leave out files that match this gitignore pattern; may be repeated, and ! takes back.",
+)
 @click.option(
     "--pull-policy", type=click.Choice([policy.value for policy in PullPolicy]), help="As for images in a pod."
 )
@@ -45,9 +50,7 @@ def pull(
     reference: Reference,
     secret: IO[bytes] | None,
     exclude_model_weights: bool,
-    excluded: tuple[str, ...],
-    included: tuple[str, ...],
-    roles: tuple[str, ...],
+    patterns: tuple[str, ...],
     pull_policy: str | None,
     timeout: float | None,
     output: str,
@@ -57,14 +60,14 @@ def pull(
     An interrupted command does not stop the pull. The JSON has the keys reference, digest, size (bytes), files and
     seconds.
     """
-    selection = Selection(exclude_model_weights, excluded, included, roles)
     began, patience, secrets = time.monotonic(), Deadline.after(timeout or float("inf")), secret_keys(secret)
     with driver(invocation.endpoint) as client, meter(sys.stderr) as shown:
 
         def attempt() -> PulledModel:
             steps = client.pull(
                 str(reference),
-                selection=selection,
+                exclude_model_weights=exclude_model_weights,
+                exclude_file_patterns=patterns,
                 pull_policy=pull_policy or "",
                 secrets=secrets,
             )

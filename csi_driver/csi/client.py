@@ -1,6 +1,6 @@
 """A running driver, as the command line speaks to it."""
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +14,12 @@ from csi_driver.csi.endpoint import Endpoint
 from csi_driver.csi.pb import csi_pb2, csi_pb2_grpc, model_csi_pb2, model_csi_pb2_grpc
 from csi_driver.csi.status import error_of
 from csi_driver.errors import DriverError, StillPulling, Unavailable
-from csi_driver.oci.selection import Selection
 from csi_driver.volumes.inventory import CachedModel
 from csi_driver.volumes.volume import Pod
 
 # kubelet's own deadline (csiTimeout in pkg/volume/csi).
 _PUBLISH_SECONDS = 120.0
 _ANSWER_SECONDS = 30.0
-
-_EVERYTHING = Selection()
 
 # A client lives shorter than gRPC's back-off, so it must not inherit that of an earlier one; sockets have no proxies.
 _OPTIONS = (
@@ -135,17 +132,16 @@ class Client:
         self,
         reference: str,
         *,
-        selection: Selection = _EVERYTHING,
+        exclude_model_weights: bool = False,
+        exclude_file_patterns: Sequence[str] = (),
         pull_policy: str = "",
         secrets: Mapping[str, str] | None = None,
     ) -> Generator[PullStep | PulledModel, None, None]:
         """Pull into the node's cache: how far it is, again and again, and at last the model. Leaving stops no pull."""
         request = model_csi_pb2.PullRequest(
             reference=reference,
-            exclude_model_weights=selection.exclude_weights,
-            exclude_file_patterns=selection.exclude_patterns,
-            include_file_patterns=selection.include_patterns,
-            layer_roles=selection.roles,
+            exclude_model_weights=exclude_model_weights,
+            exclude_file_patterns=exclude_file_patterns,
             pull_policy=pull_policy,
             secrets=secrets,
         )

@@ -35,38 +35,24 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
-{{- /* The Secret with the nodes' credentials, or nothing. */}}
-{{- define "model-csi-driver.registryAuthsSecret" -}}
-{{- if .Values.config.registryAuthsSecret }}
-{{- .Values.config.registryAuthsSecret }}
-{{- else if .Values.config.registryAuths }}
-{{- include "model-csi-driver.fullname" . }}-registry-auths
+{{- /*
+The name of an image; takes the chart's root and the image's values. A digest wins over the tag. With
+global.imageRegistry, that takes the place of the registry in the repository's name, or is put in front of it.
+*/}}
+{{- define "model-csi-driver.image" -}}
+{{- $repository := .image.repository }}
+{{- with .root.Values.global.imageRegistry }}
+{{- $first := splitList "/" $repository | first }}
+{{- if and (contains "/" $repository) (or (contains "." $first) (contains ":" $first) (eq $first "localhost")) }}
+{{- $repository = trimPrefix (printf "%s/" $first) $repository }}
 {{- end }}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) $repository }}
 {{- end }}
-
-{{- /* The driver's configuration file. A registry whose entry says serverscheme: http is spoken to without TLS. */}}
-{{- define "model-csi-driver.config" -}}
-{{- $pull := deepCopy (default dict .Values.config.pullConfig) }}
-{{- $plain := default list (get $pull "plain_http_hosts") }}
-{{- range $host, $entry := (default dict .Values.config.registryAuths) }}
-{{- if eq (default "https" $entry.serverscheme) "http" }}
-{{- $plain = append $plain $host }}
+{{- if .image.digest }}
+{{- printf "%s@%s" $repository .image.digest }}
+{{- else }}
+{{- printf "%s:%s" $repository (default .root.Chart.AppVersion .image.tag) }}
 {{- end }}
-{{- end }}
-{{- if $plain }}
-{{- $_ := set $pull "plain_http_hosts" (uniq $plain) }}
-{{- end }}
-{{- $settings := dict
-      "service_name" .Values.config.serviceName
-      "root_dir" .Values.config.rootDir
-      "csi_endpoint" "unix:///csi/csi.sock" }}
-{{- if $pull }}
-{{- $_ := set $settings "pull_config" $pull }}
-{{- end }}
-{{- if .Values.config.features }}
-{{- $_ := set $settings "features" .Values.config.features }}
-{{- end }}
-{{- merge $settings (default dict .Values.config.extra) | toYaml }}
 {{- end }}
 
 {{- /* The sidecars speak to the socket, which is root's, and to nothing else. */}}
@@ -75,6 +61,4 @@ allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities:
   drop: [ALL]
-seccompProfile:
-  type: RuntimeDefault
 {{- end }}

@@ -1,0 +1,136 @@
+{{- define "model-csi-driver.driverContainer" -}}
+- name: model-csi-driver
+  image: {{ include "model-csi-driver.image" (dict "root" . "image" .Values.image) | quote }}
+  imagePullPolicy: {{ .Values.image.pullPolicy }}
+  args:
+    - serve
+    - --config=/etc/model-csi-driver/config.yaml
+    {{- with .Values.args }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  env:
+    - name: CSI_NODE_ID
+      valueFrom:
+        fieldRef:
+          fieldPath: spec.nodeName
+    - name: POD_IP
+      valueFrom:
+        fieldRef:
+          fieldPath: status.podIP
+    {{- with .Values.env }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  {{- with .Values.envFrom }}
+  envFrom:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  ports:
+    - name: healthz
+      containerPort: {{ .Values.livenessProbe.healthPort }}
+    {{- if .Values.metrics.enabled }}
+    - name: metrics
+      containerPort: {{ .Values.metrics.port }}
+    {{- end }}
+  # The socket opens when the volumes of an earlier run have been looked after.
+  startupProbe:
+    httpGet:
+      path: /healthz
+      port: healthz
+    periodSeconds: 2
+    timeoutSeconds: 5
+    failureThreshold: 150
+  livenessProbe:
+    httpGet:
+      path: /healthz
+      port: healthz
+    periodSeconds: 10
+    timeoutSeconds: 5
+    failureThreshold: 5
+  {{- with .Values.resources }}
+  resources:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  securityContext:
+    # Kubernetes allows Bidirectional mount propagation to privileged containers only. Of what that gives, mounting is
+    # all that the driver needs.
+    privileged: true
+    capabilities:
+      drop: [ALL]
+      add: [SYS_ADMIN]
+    readOnlyRootFilesystem: true
+  volumeMounts:
+    - name: plugin-dir
+      mountPath: /csi
+    - name: pods-dir
+      mountPath: {{ .Values.kubeletDir }}/pods
+      mountPropagation: Bidirectional
+    - name: root-dir
+      mountPath: {{ .Values.config.rootDir }}
+    - name: config
+      mountPath: /etc/model-csi-driver
+      readOnly: true
+    {{- if include "model-csi-driver.registryAuthsSecret" . }}
+    - name: registry-auths
+      mountPath: {{ dig "pull_config" "docker_config_dir" "/root/.docker" (include "model-csi-driver.settings" . | fromYaml) }}
+      readOnly: true
+    {{- end }}
+    {{- with .Values.volumeMounts }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+{{- end }}
+
+{{- define "model-csi-driver.registrarContainer" -}}
+- name: node-driver-registrar
+  image: {{ include "model-csi-driver.image" (dict "root" . "image" .Values.registrar.image) | quote }}
+  imagePullPolicy: {{ .Values.registrar.image.pullPolicy }}
+  args:
+    - --csi-address=/csi/csi.sock
+    - --kubelet-registration-path={{ .Values.kubeletDir }}/plugins/{{ .Values.config.serviceName }}/csi.sock
+    - --http-endpoint=:{{ .Values.registrar.healthPort }}
+    {{- with .Values.registrar.args }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  ports:
+    - name: registrar
+      containerPort: {{ .Values.registrar.healthPort }}
+  # Fails when the registration socket has gone, as when kubelet's directory was cleaned; the restart makes it again.
+  livenessProbe:
+    httpGet:
+      path: /healthz
+      port: registrar
+    initialDelaySeconds: 10
+    timeoutSeconds: 5
+  {{- with .Values.registrar.resources }}
+  resources:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  securityContext:
+    {{- include "model-csi-driver.sidecarSecurityContext" . | nindent 4 }}
+  volumeMounts:
+    - name: plugin-dir
+      mountPath: /csi
+    - name: registration-dir
+      mountPath: /registration
+{{- end }}
+
+{{- define "model-csi-driver.livenessProbeContainer" -}}
+- name: liveness-probe
+  image: {{ include "model-csi-driver.image" (dict "root" . "image" .Values.livenessProbe.image) | quote }}
+  imagePullPolicy: {{ .Values.livenessProbe.image.pullPolicy }}
+  args:
+    - --csi-address=/csi/csi.sock
+    - --health-port={{ .Values.livenessProbe.healthPort }}
+    - --probe-timeout=3s
+    {{- with .Values.livenessProbe.args }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  {{- with .Values.livenessProbe.resources }}
+  resources:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  securityContext:
+    {{- include "model-csi-driver.sidecarSecurityContext" . | nindent 4 }}
+  volumeMounts:
+    - name: plugin-dir
+      mountPath: /csi
+{{- end }}

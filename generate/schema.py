@@ -1,0 +1,63 @@
+"""The part of the chart's values.schema.json that the driver's settings decide: what may stand under `config`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from csi_driver.config import IGNORED
+from generate.settings import Setting, all_settings
+
+Schema = dict[str, Any]
+
+# What the chart decides: the DaemonSet is built on the first three, and each node has its own name.
+OF_THE_CHART = frozenset({"service_name", "root_dir", "csi_endpoint", "node_id"})
+# Names of the Go driver's chart, and the chart's own; they are described in the schema itself.
+NAMED = ("serviceName", "rootDir", "registryAuths", "registryAuthsSecret", "pullConfig")
+
+_TYPES: dict[Any, str] = {bool: "boolean", int: "integer", float: "number", str: "string"}
+
+
+def renewed(text: str) -> str:
+    """The schema with the driver's settings as they are now."""
+    schema: Schema = json.loads(text)
+    config = schema["properties"]["config"]
+    own = {name: config["properties"][name] for name in NAMED}
+    settings = of_settings()
+    own["pullConfig"] = {**settings["pull_config"], "type": ["object", "null"]}
+    config["properties"] = {**own, **settings}
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def of_settings() -> Schema:
+    """A schema for every setting that an operator may make, those of the Go driver without effect among them."""
+    schemas = {item.name: of_setting(item) for item in all_settings() if item.name not in OF_THE_CHART}
+    schemas |= {name: {"description": "Of the Go driver; has no effect."} for name in sorted(IGNORED)}
+    tree: Schema = {}
+    for name, schema in schemas.items():
+        *sections, leaf = name.split(".")
+        place = tree
+        for section in sections:
+            place = place.setdefault(section, section_schema())["properties"]
+        place[leaf] = schema
+    return tree
+
+
+def section_schema() -> Schema:
+    return {"type": "object", "additionalProperties": False, "properties": {}}
+
+
+def of_setting(item: Setting) -> Schema:
+    """What JSON schema can say of a setting; the driver itself says the rest when it reads it."""
+    if item.type is Path:
+        return {"$ref": "#/definitions/absolutePath"}
+    kind = _TYPES.get(item.type)
+    if kind is None:
+        return {**({"type": "array"} if isinstance(item.default, tuple) else {}), "description": item.doc}
+    return {"type": [kind, "string"] if kind == "integer" and _is_size(item) else kind, "description": item.doc}
+
+
+def _is_size(item: Setting) -> bool:
+    try:
+        return bool(item.parse("1GiB") == 1 << 30)
+    except ValueError:
+        return False

@@ -55,8 +55,8 @@ docs: $(VENV)/.ready ## renew what is written from the code: tables of the docum
 
 lock: $(VENV)/.ready ## bring the lock files up to pyproject.toml; UPGRADE=--upgrade takes the newest of everything
 	@$(PIP) install uv==$(UV_VERSION)
-	@$(COMPILE) --output-file requirements.lock pyproject.toml
-	@$(COMPILE) --output-file requirements-dev.lock --constraint requirements.lock --group dev pyproject.toml
+	@$(COMPILE) --extra tracing --output-file requirements.lock pyproject.toml
+	@$(COMPILE) --output-file requirements-dev.lock --extra tracing --constraint requirements.lock --group dev pyproject.toml
 	@$(COMPILE) --output-file requirements-build.lock --constraint requirements-dev.lock --group build
 	@$(COMPILE) --output-file requirements-demo.lock --no-deps --group demo
 

@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 import signal
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from csi_driver.registry.client import Registry
 from csi_driver.registry.keychain import Keychain
 from csi_driver.registry.retry import Retry
 from csi_driver.registry.transport import Transport
+from csi_driver.tracing import Tracing
 from csi_driver.transfer.engine import Engine
 from csi_driver.volumes.inventory import Inventory
 from csi_driver.volumes.publisher import Publisher
@@ -41,6 +43,7 @@ from csi_driver.volumes.recovery import mounted_snapshots, recover
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _GRACE = 20.0  # seconds; Kubernetes gives a pod 30 (terminationGracePeriodSeconds)
+_LAST_SPANS = 2.0  # seconds
 _SECRET_BYTES = 32
 _LOOK = 10.0  # seconds between looks at the configuration file
 _HOUR = 3600.0
@@ -60,6 +63,9 @@ class Driver:
         self._places = Places(config.root_dir)
         self._stop = Stop()
         self._metrics = Metrics()
+        self._tracing = Tracing(
+            config.trace_endpoint, service=config.service_name, version=__version__, node=config.node_id
+        )
         self._mounts = Mounts()
         self._records = Records(self._places.volumes)
         self._references = References(self._places.references)
@@ -103,7 +109,12 @@ class Driver:
         self._server.stop(grace / 2)
         drained = self._puller.close(Deadline.after(grace / 2))
         self._transport.close()
+        self._send_last_spans()
         log.event("stopped", pulls_ended=drained)
+
+    def _send_last_spans(self) -> None:
+        with suppress(TimeoutError):  # a collector that does not answer must not hold up the stop
+            spawn("spans", self._tracing.close).result(timeout=_LAST_SPANS)
 
     def _new_puller(self) -> Puller:
         pull = self._config.pull_config
@@ -127,6 +138,7 @@ class Driver:
             cache=self._cache,
             engine=Engine(),
             metrics=self._metrics,
+            tracing=self._tracing,
             concurrency=pull.concurrency,
         )
 
@@ -150,6 +162,7 @@ class Driver:
             models=Models(puller=self._puller, inventory=inventory, waiting=self._waiting),
             waiting=self._waiting,
             observe=self._metrics.observe,
+            tracing=self._tracing,
         )
 
     def _snapshots_in_use(self) -> set[str]:

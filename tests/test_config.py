@@ -53,7 +53,6 @@ def test_a_configuration_of_the_go_driver_is_read_and_what_has_no_effect_is_name
     assert set(config.ignored) == {
         "external_csi_endpoint",
         "external_csi_authorization",
-        "trace_endpoint",
         "pprof_addr",
         "pull_config.dragonfly_endpoint",
         "pull_config.pull_layer_timeout_in_seconds",

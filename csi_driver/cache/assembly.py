@@ -16,7 +16,6 @@ from csi_driver.host.directories import DIRECTORY, Directories, Listing, walk
 from csi_driver.host.tree import TreeWriter
 from csi_driver.oci.layer import GeneratedFile, Layer, file_mode
 from csi_driver.oci.layout import placement
-from csi_driver.oci.media import Role
 
 
 @dataclass(slots=True)
@@ -49,7 +48,7 @@ def assemble(root: Path, spec: SnapshotSpec, layers: Layers) -> Assembled:
     with TreeWriter(root) as writer:
         assembly = _Assembly(writer)
         for file in spec.files:
-            if spec.selection.wants(file.path, Role.OTHER):
+            if spec.selection.wants(file.path, file.role):
                 assembly.generate(file)
         for layer in spec.layers:
             with closing(_selected(layer, spec, layers)) as entries:

@@ -1,6 +1,5 @@
 """`model-csi list`: what this node holds."""
 
-import json
 import time
 from datetime import UTC, datetime
 
@@ -9,6 +8,7 @@ import click
 from csi_driver.cli.driver import driver
 from csi_driver.cli.options import Invocation, endpoint_option, output_option
 from csi_driver.cli.output import emit_json, emit_table, human_size
+from csi_driver.oci.selection import Selection
 from csi_driver.volumes.inventory import CachedModel
 
 _SPANS = ((86400, "day"), (3600, "hour"), (60, "minute"))
@@ -22,7 +22,8 @@ def list_models(invocation: Invocation, output: str) -> None:
     """List the models in this node's cache.
 
     The JSON is an array of objects with the keys reference, digest, excluded (an object with the keys weights, true or
-    false, and patterns), size (bytes), files, volumes (how many show the model now) and lastUsed (RFC 3339).
+    false, and patterns), included (an object with the keys patterns and roles, each empty for all), size (bytes),
+    files, volumes (how many show the model now) and lastUsed (RFC 3339).
     """
     with driver(invocation.endpoint) as client:
         models = client.list_models()
@@ -34,11 +35,12 @@ def list_models(invocation: Invocation, output: str) -> None:
 
 
 def _document(model: CachedModel) -> dict[str, object]:
-    weights, patterns = _excluded(model)
+    selection = Selection.of_key(model.selection)
     return {
         "reference": model.reference,
         "digest": model.manifest_digest,
-        "excluded": {"weights": weights, "patterns": patterns},
+        "excluded": {"weights": selection.exclude_weights, "patterns": list(selection.exclude_patterns)},
+        "included": {"patterns": list(selection.include_patterns), "roles": list(selection.roles)},
         "size": model.size,
         "files": model.files,
         "volumes": model.volumes,
@@ -47,7 +49,6 @@ def _document(model: CachedModel) -> dict[str, object]:
 
 
 def _row(model: CachedModel) -> tuple[str, ...]:
-    weights, patterns = _excluded(model)
     return (
         model.reference,
         model.manifest_digest[:19],  # "sha256:" and twelve digits
@@ -55,14 +56,15 @@ def _row(model: CachedModel) -> tuple[str, ...]:
         str(model.files),
         str(model.volumes),
         _ago(time.time() - model.last_used),
-        ", ".join(["weights"] * weights + patterns),
+        _described(Selection.of_key(model.selection)),
     )
 
 
-def _excluded(model: CachedModel) -> tuple[bool, list[str]]:
-    """Whether the weights are left out, and by which patterns other files (the form of `Selection.key`)."""
-    weights, *patterns = json.loads(model.selection or "[false]")
-    return weights, patterns
+def _described(selection: Selection) -> str:
+    """What is left out, in few words."""
+    left_out = ", ".join(["weights"] * selection.exclude_weights + list(selection.exclude_patterns))
+    taken = ", ".join((*selection.roles, *selection.include_patterns))
+    return "; ".join(part for part in (left_out, f"all but {taken}" if taken else "") if part)
 
 
 def _ago(seconds: float) -> str:

@@ -12,6 +12,7 @@ from click.core import ParameterSource
 from csi_driver.config import DEFAULT_ENDPOINT
 from csi_driver.errors import InvalidRequest
 from csi_driver.oci.reference import Reference
+from csi_driver.oci.selection import ROLES
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -72,6 +73,36 @@ def secret_option(command: F) -> F:
         help="Credentials for the registry: a docker config.json, a Kubernetes Secret (YAML or JSON), or a mapping "
         "of username and password; - reads standard input.",
     )(command)
+
+
+def selection_options(command: F) -> F:
+    """--exclude-model-weights, --exclude-file-pattern, --include-file-pattern, --layer-role: a part of a model."""
+    for option in (
+        click.option(
+            "--layer-role",
+            "roles",
+            type=click.Choice(list(ROLES)),
+            multiple=True,
+            help="Take only files of this role; may be repeated.",
+        ),
+        click.option(
+            "--include-file-pattern",
+            "included",
+            metavar="PATTERN",
+            multiple=True,
+            help="Take only files that match this gitignore pattern; may be repeated, and ! takes back.",
+        ),
+        click.option(
+            "--exclude-file-pattern",
+            "excluded",
+            metavar="PATTERN",
+            multiple=True,
+            help="Leave out files that match this gitignore pattern; may be repeated, and ! takes back.",
+        ),
+        click.option("--exclude-model-weights", is_flag=True, help="Leave out the weights."),
+    ):
+        command = option(command)
+    return command
 
 
 def plain_http_option(command: F) -> F:

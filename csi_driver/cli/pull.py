@@ -15,6 +15,7 @@ from csi_driver.cli.options import (
     output_option,
     reference_argument,
     secret_option,
+    selection_options,
     timeout_option,
 )
 from csi_driver.cli.output import count, emit_json, human_size
@@ -24,19 +25,13 @@ from csi_driver.errors import StillPulling, Unavailable
 from csi_driver.inflight import Deadline
 from csi_driver.oci.policy import PullPolicy
 from csi_driver.oci.reference import Reference
+from csi_driver.oci.selection import Selection
 
 
 @click.command()
 @reference_argument
 @secret_option
-@click.option("--exclude-model-weights", is_flag=True, help="Leave out the weights.")
-@click.option(
-    "--exclude-file-pattern",
-    "patterns",
-    metavar="PATTERN",
-    multiple=True,
-    help="Leave out files that match this gitignore pattern; may be repeated, and ! takes back.",
-)
+@selection_options
 @click.option(
     "--pull-policy", type=click.Choice([policy.value for policy in PullPolicy]), help="As for images in a pod."
 )
@@ -50,7 +45,9 @@ def pull(
     reference: Reference,
     secret: IO[bytes] | None,
     exclude_model_weights: bool,
-    patterns: tuple[str, ...],
+    excluded: tuple[str, ...],
+    included: tuple[str, ...],
+    roles: tuple[str, ...],
     pull_policy: str | None,
     timeout: float | None,
     output: str,
@@ -60,14 +57,14 @@ def pull(
     An interrupted command does not stop the pull. The JSON has the keys reference, digest, size (bytes), files and
     seconds.
     """
+    selection = Selection(exclude_model_weights, excluded, included, roles)
     began, patience, secrets = time.monotonic(), Deadline.after(timeout or float("inf")), secret_keys(secret)
     with driver(invocation.endpoint) as client, meter(sys.stderr) as shown:
 
         def attempt() -> PulledModel:
             steps = client.pull(
                 str(reference),
-                exclude_model_weights=exclude_model_weights,
-                exclude_file_patterns=patterns,
+                selection=selection,
                 pull_policy=pull_policy or "",
                 secrets=secrets,
             )

@@ -10,7 +10,7 @@ DEFAULT_ENDPOINT = "unix:///csi/csi.sock"
 
 # Settings of the Go driver that say nothing to this one; they are accepted, and named in the log at start.
 IGNORED = frozenset(
-    {"external_csi_endpoint", "external_csi_authorization", "dynamic_csi_endpoint", "trace_endpoint", "pprof_addr",
+    {"external_csi_endpoint", "external_csi_authorization", "dynamic_csi_endpoint", "pprof_addr",
      "pull_config.dragonfly_endpoint", "pull_config.pull_layer_timeout_in_seconds", "features.check_disk_quota"}
 )  # fmt: skip
 
@@ -70,6 +70,11 @@ class Config:
     csi_endpoint: str = setting(DEFAULT_ENDPOINT, text, "Unix socket of the CSI services; CSI_ENDPOINT wins.")
     node_id: str = setting("", text, "Name of the node; CSI_NODE_ID wins, and the host's name is the default.")
     metrics_addr: str = setting("", text, "Where /metrics is served, such as tcp://$POD_IP:5244; empty means nowhere.")
+    trace_endpoint: str = setting(
+        "",
+        text,
+        "OTLP/HTTP collector for OpenTelemetry traces, such as http://collector:4318/v1/traces; empty means none.",
+    )
     log_level: str = setting(
         "info", choice("debug", "info", "warning", "error"), "Least severe events to log.", live=True
     )

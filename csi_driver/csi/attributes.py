@@ -59,10 +59,12 @@ class Names:
         self.type = f"{service_name}/type"
         self.exclude_weights = f"{service_name}/exclude-model-weights"
         self.exclude_patterns = f"{service_name}/exclude-file-patterns"
+        self.include_patterns = f"{service_name}/include-file-patterns"
+        self.roles = f"{service_name}/layer-roles"
         self.check_disk_quota = f"{service_name}/check-disk-quota"
         self.mount_id = f"{service_name}/mount-id"
         self.useful = (MODEL_REF, PULL_POLICY, self.reference, self.exclude_weights, self.exclude_patterns,
-                       self.type, self.check_disk_quota)  # fmt: skip
+                       self.include_patterns, self.roles, self.type, self.check_disk_quota)  # fmt: skip
 
 
 def pod_named(given: Mapping[str, str]) -> str:
@@ -134,8 +136,12 @@ def _selection(values: Mapping[str, str], names: Names) -> Selection:
     return Selection.parse(
         values.get(names.exclude_weights),
         values.get(names.exclude_patterns),
+        values.get(names.include_patterns),
+        values.get(names.roles),
         weights_name=f"volume attribute {names.exclude_weights}",
         patterns_name=f"volume attribute {names.exclude_patterns}",
+        include_name=f"volume attribute {names.include_patterns}",
+        roles_name=f"volume attribute {names.roles}",
     )
 
 

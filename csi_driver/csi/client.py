@@ -1,6 +1,6 @@
 """A running driver, as the command line speaks to it."""
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +14,15 @@ from csi_driver.csi.endpoint import Endpoint
 from csi_driver.csi.pb import csi_pb2, csi_pb2_grpc, model_csi_pb2, model_csi_pb2_grpc
 from csi_driver.csi.status import error_of
 from csi_driver.errors import DriverError, StillPulling, Unavailable
+from csi_driver.oci.selection import Selection
 from csi_driver.volumes.inventory import CachedModel
 from csi_driver.volumes.volume import Pod
 
 # kubelet's own deadline (csiTimeout in pkg/volume/csi).
 _PUBLISH_SECONDS = 120.0
 _ANSWER_SECONDS = 30.0
+
+_EVERYTHING = Selection()
 
 # A client lives shorter than gRPC's back-off, so it must not inherit that of an earlier one; sockets have no proxies.
 _OPTIONS = (
@@ -132,16 +135,17 @@ class Client:
         self,
         reference: str,
         *,
-        exclude_model_weights: bool = False,
-        exclude_file_patterns: Sequence[str] = (),
+        selection: Selection = _EVERYTHING,
         pull_policy: str = "",
         secrets: Mapping[str, str] | None = None,
     ) -> Generator[PullStep | PulledModel, None, None]:
         """Pull into the node's cache: how far it is, again and again, and at last the model. Leaving stops no pull."""
         request = model_csi_pb2.PullRequest(
             reference=reference,
-            exclude_model_weights=exclude_model_weights,
-            exclude_file_patterns=exclude_file_patterns,
+            exclude_model_weights=selection.exclude_weights,
+            exclude_file_patterns=selection.exclude_patterns,
+            include_file_patterns=selection.include_patterns,
+            layer_roles=selection.roles,
             pull_policy=pull_policy,
             secrets=secrets,
         )

@@ -73,7 +73,12 @@ def pull_request(request: model_csi_pb2.PullRequest) -> PullRequest:
     asked = request.pull_policy.strip()
     return PullRequest(
         reference=reference,
-        selection=Selection(request.exclude_model_weights, tuple(request.exclude_file_patterns)),
+        selection=Selection(
+            request.exclude_model_weights,
+            tuple(request.exclude_file_patterns),
+            tuple(request.include_file_patterns),
+            tuple(request.layer_roles),
+        ),
         policy=PullPolicy.parse(asked) if asked else PullPolicy.default_for(reference),
         keychain=_keychain(request.secrets),
     )

@@ -9,6 +9,7 @@ from csi_driver.csi.status import Observe, StatusInterceptor
 from csi_driver.csi.waiting import PLACES, WaitingRoom
 from csi_driver.errors import Conflict
 from csi_driver.inflight import rpc_executor
+from csi_driver.tracing import Tracing
 
 # Threads for calls. Those beyond the places of the waiting room are for calls that answer at once, Probe first of all.
 WORKERS = PLACES + 32
@@ -30,6 +31,7 @@ class Server:
         models: model_csi_pb2_grpc.ModelsServicer,
         waiting: WaitingRoom,
         observe: Observe,
+        tracing: Tracing,
         workers: int = WORKERS,
     ) -> None:
         self._endpoint = endpoint
@@ -37,7 +39,7 @@ class Server:
         self._socket: Inode | None = None
         self._server = grpc.server(
             rpc_executor(workers),
-            interceptors=[StatusInterceptor(observe=observe)],
+            interceptors=[StatusInterceptor(observe=observe, tracing=tracing)],
             options=[("grpc.max_receive_message_length", _LARGEST_REQUEST), ("grpc.so_reuseport", 0)],
         )
         csi_pb2_grpc.add_IdentityServicer_to_server(identity, self._server)

@@ -4,7 +4,7 @@ import errno
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
 from typing import Any, NoReturn
 
@@ -14,6 +14,7 @@ from grpc import StatusCode
 from csi_driver import errors, log
 from csi_driver.csi.attributes import pod_named
 from csi_driver.inflight import Dropped
+from csi_driver.tracing import Tracing
 
 # (method, name of the code, seconds): what metrics are made of.
 Observe = Callable[[str, str, float], None]
@@ -91,10 +92,11 @@ def _escaped(char: str) -> str:
 
 
 class StatusInterceptor(grpc.ServerInterceptor):
-    """Turns what a service raises into a status, logs the outcome and reports it to `observe`."""
+    """Turns what a service raises into a status, logs the outcome, reports it to `observe` and traces it."""
 
-    def __init__(self, *, observe: Observe) -> None:
+    def __init__(self, *, observe: Observe, tracing: Tracing) -> None:
         self._observe = observe
+        self._tracing = tracing
 
     def intercept_service(
         self,
@@ -119,7 +121,7 @@ class StatusInterceptor(grpc.ServerInterceptor):
         def call(request: Any, context: grpc.ServicerContext) -> Any:
             outcome = _Outcome(method, request, self._observe)
             try:
-                with outcome.context():
+                with outcome.context(), outcome.span(self._tracing, context):
                     response = behaviour(request, context)
             except Exception as error:  # noqa: BLE001  the edge of the driver: every error becomes a status here
                 outcome.failed(error, context)
@@ -156,6 +158,13 @@ class _Outcome:
     def context(self) -> AbstractContextManager[None]:
         """Names the call in whatever is logged on its behalf."""
         return log.context(rpc=self._method, volume=self._volume, pod=self._pod)
+
+    def span(self, tracing: Tracing, context: grpc.ServicerContext) -> AbstractContextManager[None]:
+        """Covers a call that changes something; of the others there would be thousands."""
+        if self._method not in _CHANGES:
+            return nullcontext()
+        carrier = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+        return tracing.span(self._method, carrier, volume=self._volume, pod=self._pod)
 
     def ended(self) -> None:
         self._tell(StatusCode.OK, logging.INFO if self._method in _CHANGES else logging.DEBUG)

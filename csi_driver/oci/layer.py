@@ -33,6 +33,7 @@ class GeneratedFile:
 
     path: str
     content: bytes = field(repr=False)
+    role: Role = Role.WEIGHT_CONFIG
 
 
 @dataclass(frozen=True, slots=True)

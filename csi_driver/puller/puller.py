@@ -22,11 +22,12 @@ from csi_driver.inflight import Deadline, Flights, Lock, Pool, Stop, Wait
 from csi_driver.metrics import Metrics
 from csi_driver.oci.digest import Digest
 from csi_driver.oci.layer import Layer
-from csi_driver.oci.media import Packing, Role
+from csi_driver.oci.media import Packing
 from csi_driver.oci.reference import Reference
 from csi_driver.puller.artifact import Artifact, Artifacts, Origin
 from csi_driver.puller.request import PullRequest, snapshot_key
 from csi_driver.puller.resolver import Resolver
+from csi_driver.tracing import Tracing
 from csi_driver.transfer.engine import Engine
 from csi_driver.transfer.progress import Progress, describe
 from csi_driver.transfer.source import Blob
@@ -42,12 +43,13 @@ class Puller:
     """
 
     def __init__(self, *, resolver: Resolver, artifacts: Artifacts, cache: Cache, engine: Engine, metrics: Metrics,
-                 concurrency: int) -> None:  # fmt: skip
+                 tracing: Tracing, concurrency: int) -> None:  # fmt: skip
         self._artifacts = artifacts
         self._resolver = resolver
         self._cache = cache
         self._engine = engine
         self._metrics = metrics
+        self._tracing = tracing
         self._pulls: Flights[str, Snapshot] = Flights(Pool("pull", _PULLS), outlives_callers=True)
         self._layers: Flights[LayerId, None] = Flights(Pool("layer", concurrency), outlives_callers=False)
         self._lock = Lock()
@@ -61,7 +63,7 @@ class Puller:
         `known` is the manifest digest that the volume was published with before, which it keeps. Raises `StillPulling`
         at the deadline, while the pull goes on, and otherwise what went wrong in resolving or pulling.
         """
-        digest = Digest.parse(known) if known else self._resolver.resolve(request, wait)
+        digest = Digest.parse(known) if known else self._resolve(request, wait)
         key = snapshot_key(request.reference.host, digest, request.selection)
         with self._cache.lease(key):
             snapshot = self._cache.snapshot(key)
@@ -96,6 +98,10 @@ class Puller:
             return False
         return True
 
+    def _resolve(self, request: PullRequest, wait: Wait) -> Digest:
+        with self._tracing.span("resolve", reference=request.reference, policy=request.policy):
+            return self._resolver.resolve(request, wait)
+
     def _check_parents(self, snapshot: Snapshot, request: PullRequest, wait: Wait) -> None:
         """Raise unless this caller may read all models that the snapshot holds parts of, whoever had it pulled."""
         for parent in snapshot.parents:
@@ -111,7 +117,8 @@ class Puller:
 
         def pull(stop: Stop) -> Snapshot:
             begun.append(stop)
-            return self._pull(key, digest, request, stop)
+            with self._tracing.span("pull", reference=request.reference, digest=digest):
+                return self._pull(key, digest, request, stop)
 
         while True:
             try:
@@ -151,7 +158,8 @@ class Puller:
                     files=artifact.files,
                     parents=artifact.parents,
                 )
-                snapshot = self._cache.assemble(key, spec)
+                with self._tracing.span("assemble", layers=len(layers)):
+                    snapshot = self._cache.assemble(key, spec)
         except DriverError as error:
             self._metrics.pulls_failed.labels(type(error).__name__).inc()
             raise
@@ -161,7 +169,7 @@ class Puller:
 
     def _wanted(self, artifact: Artifact, request: PullRequest) -> list[Layer]:
         wanted = [layer for layer in artifact.layers if request.selection.wants_layer(layer)]
-        if not wanted and not any(request.selection.wants(file.path, Role.OTHER) for file in artifact.files):
+        if not wanted and not any(request.selection.wants(file.path, file.role) for file in artifact.files):
             raise UnsupportedArtifact(
                 f"{request.reference}: the selection excludes every file; nothing is left to mount"
             )
@@ -205,9 +213,12 @@ class Puller:
         """Bring one layer into the cache; a body that does not match its digest is fetched once more, as it may have
         been damaged on its way."""
         identity = LayerId.of(layer)
+        described = layer.descriptor
         for attempt in (1, 2):
+            span = self._tracing.span("fetch", digest=described.digest, size=described.size, packing=layer.packing)
             try:
-                return self._fetch_once(identity, layer, origin, progress, stop)
+                with span:
+                    return self._fetch_once(identity, layer, origin, progress, stop)
             except ContentMismatch as error:
                 if attempt == 2:
                     raise

@@ -161,12 +161,12 @@ def test_a_pull_can_be_of_a_part_and_with_credentials(at_driver: Command, driver
     secret.write_text('{"auths": {"registry.example.com": {"username": "ann", "password": "geheim"}}}')
     outcome = at_driver(
         "pull", REFERENCE, "--exclude-model-weights", "--exclude-file-pattern", "*.md",
-        "--exclude-file-pattern", "!README.md", "--pull-policy", "Always", "--secret", secret,
+        "--exclude-file-pattern", "!README.md", "--include-file-pattern", "*.json", "--layer-role", "docs",
+        "--layer-role", "config", "--pull-policy", "Always", "--secret", secret,
     )  # fmt: skip
     assert outcome.code == 0
     request = driver.puller.requests[0]
-    assert request.selection.exclude_weights
-    assert request.selection.exclude_patterns == ("*.md", "!README.md")
+    assert request.selection == Selection(True, ("*.md", "!README.md"), ("*.json",), ("config", "docs"))
     assert request.policy is PullPolicy.ALWAYS
     assert request.keychain is not None
     assert [one.username for one in request.keychain.credentials("registry.example.com", "team/model")] == ["ann"]
@@ -199,12 +199,21 @@ def test_the_list_is_a_table_or_json(at_driver: Command, driver: Driver) -> None
             "reference": REFERENCE,
             "digest": DIGEST,
             "excluded": {"weights": True, "patterns": ["*.md", "!a b"]},
+            "included": {"patterns": [], "roles": []},
             "size": 91_617_632,
             "files": 12,
             "volumes": 2,
             "lastUsed": "2023-11-14T22:13:20Z",
         }
     ]
+
+
+def test_the_list_tells_what_was_taken_alone(at_driver: Command, driver: Driver) -> None:
+    selection = Selection(True, (), ("*.json",), ("docs", "config"))
+    driver.inventory.held = [CachedModel(REFERENCE, DIGEST, selection.key, 1, 1, 0, 1_700_000_000.0)]
+    assert at_driver("list").out.endswith(" days ago  weights; all but config, docs, *.json\n")
+    (model,) = at_driver("list", "--output", "json").document
+    assert model["included"] == {"patterns": ["*.json"], "roles": ["config", "docs"]}
 
 
 def test_an_empty_node_has_an_empty_list(at_driver: Command) -> None:

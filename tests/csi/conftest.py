@@ -17,6 +17,7 @@ from csi_driver.csi.node import Node
 from csi_driver.csi.pb import csi_pb2_grpc
 from csi_driver.csi.server import Server
 from csi_driver.csi.waiting import PLACES, WaitingRoom
+from csi_driver.tracing import Tracing
 from tests.csi.fakes import Counter, FakeInventory, FakePublisher, FakePuller
 
 SERVICE_NAME = "model.csi.modelpack.org"
@@ -42,6 +43,7 @@ class Driver:
             models=Models(puller=self.puller, inventory=self.inventory, waiting=self.waiting, report_every=0.01),
             waiting=self.waiting,
             observe=self._observe,
+            tracing=Tracing(),
         )
 
     def _observe(self, method: str, code: str, seconds: float) -> None:

@@ -91,8 +91,9 @@ def test_what_changes_nothing_is_accepted(change: Change) -> None:
 
 def test_attributes_select_a_part_of_the_model_and_a_pull_policy() -> None:
     patterns = '["*.gguf", "!keep.gguf"]'
-    chosen = attributes(pullPolicy="Never", __exclude_model_weights="T", __exclude_file_patterns=patterns)
-    assert spec_of(chosen).selection == Selection(True, ("*.gguf", "!keep.gguf"))
+    included = {"__include_file_patterns": '["*.gguf"]', "__layer_roles": '["weights"]'}
+    chosen = attributes(pullPolicy="Never", __exclude_model_weights="T", __exclude_file_patterns=patterns, **included)
+    assert spec_of(chosen).selection == Selection(True, ("*.gguf", "!keep.gguf"), ("*.gguf",), ("weights",))
     assert spec_of(chosen).pull_policy is PullPolicy.NEVER
 
 
@@ -136,6 +137,8 @@ def test_secrets_become_a_keychain_that_is_not_shown() -> None:
         (attributes(__check_disk_quota="maybe"), "check-disk-quota is 'maybe'"),
         (attributes(__exclude_model_weights="yes"), "exclude-model-weights must be true or false, not 'yes'"),
         (attributes(__exclude_file_patterns="*.bin"), "exclude-file-patterns must be a JSON array"),
+        (attributes(__include_file_patterns="*.bin"), "include-file-patterns must be a JSON array"),
+        (attributes(__layer_roles='["weight"]'), "layer-roles must be .*'weight' is not a role"),
         (attributes(__exclude_file_patterns='["[a"]'), r"exclude-file-patterns .*'\[a'"),
         (attributes(modelref=REFERENCE), "'modelref' is unknown; known are modelRef, pullPolicy"),
         (attributes(__status="x"), f"'{PREFIX}/status' is unknown"),
@@ -187,12 +190,14 @@ def test_a_pull_asks_for_what_a_volume_could_ask_for() -> None:
             reference=REFERENCE,
             exclude_model_weights=True,
             exclude_file_patterns=["*.md"],
+            include_file_patterns=["*"],
+            layer_roles=["docs"],
             pull_policy="Always",
             secrets={"username": "ann", "password": "hunter2"},
         )
     )
     assert (asked.reference, asked.policy) == (Reference.parse(REFERENCE), PullPolicy.ALWAYS)
-    assert asked.selection == Selection(True, ("*.md",))
+    assert asked.selection == Selection(True, ("*.md",), ("*",), ("docs",))
     assert asked.keychain is not None
     assert "hunter2" not in repr(asked)
 

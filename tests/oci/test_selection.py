@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 
 from csi_driver.errors import InvalidRequest
 from csi_driver.oci.media import Role
-from csi_driver.oci.selection import MAX_PATTERN_LENGTH, MAX_PATTERNS, Selection
+from csi_driver.oci.selection import MAX_PATTERN_LENGTH, MAX_PATTERNS, ROLES, Selection
 from tests.oci.artifacts import layer, layout
 
 TAR = "application/vnd.cncf.model.weight.v1.tar"
 CODE_TAR = "application/vnd.cncf.model.code.v1.tar"
 
-selections = st.builds(
-    Selection, st.booleans(), st.lists(st.sampled_from(["*.bin", "!a", "d/", 'q"', "é"]), max_size=3).map(tuple)
-)
+patterns = st.lists(st.sampled_from(["*.bin", "!a", "d/", 'q"', "é"]), max_size=2).map(tuple)
+roles = st.lists(st.sampled_from(["docs", "weights"]), max_size=2).map(tuple)
+selections = st.builds(Selection, st.booleans(), patterns, patterns, roles)
 
 
 @pytest.mark.parametrize("text", ["1", "t", "T", "TRUE", "true", "True"])
@@ -72,9 +72,9 @@ def test_patterns_that_cannot_be_used_are_refused_under_the_attributes_name(text
 
 
 def test_as_many_patterns_as_allowed_are_taken() -> None:
-    patterns = ["a" * MAX_PATTERN_LENGTH] * MAX_PATTERNS
+    most = ["a" * MAX_PATTERN_LENGTH] * MAX_PATTERNS
 
-    assert len(Selection.parse(None, json.dumps(patterns)).exclude_patterns) == MAX_PATTERNS
+    assert len(Selection.parse(None, json.dumps(most)).exclude_patterns) == MAX_PATTERNS
 
 
 def test_a_selection_cannot_be_made_of_broken_patterns() -> None:
@@ -158,6 +158,85 @@ def test_an_archive_that_may_hold_something_wanted_is_fetched() -> None:
 def test_two_selections_have_one_key_exactly_if_they_are_equal(one: Selection, other: Selection) -> None:
     assert (one.key == other.key) == (one == other)
     assert (one == other) <= (hash(one) == hash(other))
+
+
+@given(selections)
+def test_a_key_tells_the_selection(selection: Selection) -> None:
+    assert Selection.of_key(selection.key) == selection
+
+
+@pytest.mark.parametrize("key", ["{}", "[true,1]x", '{"weights":true,"excluded":["[a"],"included":[],"roles":[]}', "3"])
+def test_what_is_no_key_is_refused(key: str) -> None:
+    with pytest.raises(ValueError, match="key"):
+        Selection.of_key(key)
+
+
+def test_with_include_patterns_nothing_else_is_wanted() -> None:
+    selection = Selection(include_patterns=("*.json", "!secret.json", "tokenizer/"))
+
+    assert selection.wants("config.json", Role.WEIGHT_CONFIG)
+    assert selection.wants("d/tokenizer/vocab.txt", Role.WEIGHT_CONFIG)
+    assert not selection.wants("d/secret.json", Role.WEIGHT_CONFIG)
+    assert not selection.wants("README.md", Role.DOC)
+    assert not Selection(include_patterns=("!a",)).wants("b", Role.OTHER)
+
+
+def test_what_is_included_is_still_excluded_by_everything_else() -> None:
+    selection = Selection(exclude_weights=True, exclude_patterns=("d/",), include_patterns=("*.json", "*.bin"))
+
+    assert selection.wants("a.json", Role.OTHER)
+    assert not selection.wants("d/a.json", Role.OTHER)
+    assert not selection.wants("a.bin", Role.OTHER)
+    assert not Selection(exclude_patterns=("!a.md",), include_patterns=("*.json",)).wants("a.md", Role.DOC)
+
+
+@pytest.mark.parametrize(
+    ("path", "role", "of"),
+    [
+        ("a.txt", Role.WEIGHT, "weights"),
+        ("a.bin", Role.WEIGHT_CONFIG, "config"),
+        ("a.bin", Role.CODE, "code"),
+        ("a.bin", Role.DOC, "docs"),
+        ("a.bin", Role.DATASET, "dataset"),
+        ("d/model.gguf", Role.OTHER, "weights"),
+        ("d/config.json", Role.OTHER, "config"),
+        ("serve.py", Role.OTHER, "code"),
+        ("README", Role.OTHER, "docs"),
+    ],
+)
+def test_a_file_has_the_role_of_its_layer_or_else_of_its_name(path: str, role: Role, of: str) -> None:
+    for name in ROLES:
+        assert Selection(roles=(name,)).wants(path, role) is (name == of)
+
+
+def test_roles_are_a_set() -> None:
+    assert Selection(roles=("docs", "weights", "docs")) == Selection(roles=("weights", "docs"))
+
+
+def test_an_archive_of_another_role_is_not_fetched() -> None:
+    weights, code = layout(layer(None, media_type=TAR), layer(None, "c", media_type=CODE_TAR)).layers
+
+    assert not Selection(roles=("code", "docs")).wants_layer(weights)
+    assert Selection(roles=("code", "docs")).wants_layer(code)
+    assert Selection(include_patterns=("x",)).wants_layer(code)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("weights", "JSON array of weights, config, code, docs, dataset: "),
+        ('["weight"]', "'weight' is not a role; use weights, config"),
+        ('{"a": 1}', r'write it as \["config", "docs"\]'),
+    ],
+)
+def test_roles_that_nobody_knows_are_refused_under_the_attributes_name(text: str, reason: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"^driver/roles must be a .*{reason}"):
+        Selection.parse(roles=text, roles_name="driver/roles")
+
+
+def test_include_patterns_are_refused_under_the_attributes_name() -> None:
+    with pytest.raises(InvalidRequest, match=r"^driver/these must be a JSON array of gitignore patterns"):
+        Selection.parse(include_patterns="*.bin", include_name="driver/these")
 
 
 def test_the_order_of_patterns_is_part_of_the_key() -> None:

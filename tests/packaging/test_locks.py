@@ -51,7 +51,13 @@ def group(name: str) -> Iterator[Requirement]:
 
 
 def asked() -> list[Requirement]:
-    return [Requirement(text) for text in PROJECT["project"]["dependencies"]]
+    """What the driver needs, with all its extras, as the image has it."""
+    project = PROJECT["project"]
+    return [
+        Requirement(text)
+        for texts in (project["dependencies"], *project["optional-dependencies"].values())
+        for text in texts
+    ]
 
 
 def closure(requirements: list[Requirement]) -> set[str]:

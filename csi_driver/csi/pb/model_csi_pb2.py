@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!csi_driver/csi/pb/model_csi.proto\x12\x10modelpack.csi.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe5\x01\n\x0bPullRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\x1d\n\x15\x65xclude_model_weights\x18\x02 \x01(\x08\x12\x1d\n\x15\x65xclude_file_patterns\x18\x03 \x03(\t\x12\x13\n\x0bpull_policy\x18\x04 \x01(\t\x12@\n\x07secrets\x18\x05 \x03(\x0b\x32*.modelpack.csi.v1.PullRequest.SecretsEntryB\x03\x80\x01\x01\x1a.\n\x0cSecretsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xe6\x01\n\x0cPullProgress\x12;\n\x08underway\x18\x01 \x01(\x0b\x32\'.modelpack.csi.v1.PullProgress.UnderwayH\x00\x12.\n\x05model\x18\x02 \x01(\x0b\x32\x1d.modelpack.csi.v1.PulledModelH\x00\x1a\x61\n\x08Underway\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\x15\n\rfetched_bytes\x18\x02 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x03 \x01(\x03\x12\x18\n\x10\x62ytes_per_second\x18\x04 \x01(\x01\x42\x06\n\x04step\"\\\n\x0bPulledModel\x12\x11\n\treference\x18\x01 \x01(\t\x12\x17\n\x0fmanifest_digest\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\r\n\x05\x66iles\x18\x04 \x01(\x03\"\r\n\x0bListRequest\"=\n\x0cListResponse\x12-\n\x06models\x18\x01 \x03(\x0b\x32\x1d.modelpack.csi.v1.CachedModel\"\xaf\x01\n\x0b\x43\x61\x63hedModel\x12\x11\n\treference\x18\x01 \x01(\t\x12\x17\n\x0fmanifest_digest\x18\x02 \x01(\t\x12\x11\n\tselection\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\r\n\x05\x66iles\x18\x05 \x01(\x03\x12\x0f\n\x07volumes\x18\x06 \x01(\x03\x12-\n\tlast_used\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x98\x01\n\x06Models\x12G\n\x04Pull\x12\x1d.modelpack.csi.v1.PullRequest\x1a\x1e.modelpack.csi.v1.PullProgress0\x01\x12\x45\n\x04List\x12\x1d.modelpack.csi.v1.ListRequest\x1a\x1e.modelpack.csi.v1.ListResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!csi_driver/csi/pb/model_csi.proto\x12\x10modelpack.csi.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x99\x02\n\x0bPullRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\x1d\n\x15\x65xclude_model_weights\x18\x02 \x01(\x08\x12\x1d\n\x15\x65xclude_file_patterns\x18\x03 \x03(\t\x12\x13\n\x0bpull_policy\x18\x04 \x01(\t\x12@\n\x07secrets\x18\x05 \x03(\x0b\x32*.modelpack.csi.v1.PullRequest.SecretsEntryB\x03\x80\x01\x01\x12\x1d\n\x15include_file_patterns\x18\x06 \x03(\t\x12\x13\n\x0blayer_roles\x18\x07 \x03(\t\x1a.\n\x0cSecretsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xe6\x01\n\x0cPullProgress\x12;\n\x08underway\x18\x01 \x01(\x0b\x32\'.modelpack.csi.v1.PullProgress.UnderwayH\x00\x12.\n\x05model\x18\x02 \x01(\x0b\x32\x1d.modelpack.csi.v1.PulledModelH\x00\x1a\x61\n\x08Underway\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\x15\n\rfetched_bytes\x18\x02 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x03 \x01(\x03\x12\x18\n\x10\x62ytes_per_second\x18\x04 \x01(\x01\x42\x06\n\x04step\"\\\n\x0bPulledModel\x12\x11\n\treference\x18\x01 \x01(\t\x12\x17\n\x0fmanifest_digest\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\r\n\x05\x66iles\x18\x04 \x01(\x03\"\r\n\x0bListRequest\"=\n\x0cListResponse\x12-\n\x06models\x18\x01 \x03(\x0b\x32\x1d.modelpack.csi.v1.CachedModel\"\xaf\x01\n\x0b\x43\x61\x63hedModel\x12\x11\n\treference\x18\x01 \x01(\t\x12\x17\n\x0fmanifest_digest\x18\x02 \x01(\t\x12\x11\n\tselection\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\r\n\x05\x66iles\x18\x05 \x01(\x03\x12\x0f\n\x07volumes\x18\x06 \x01(\x03\x12-\n\tlast_used\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x98\x01\n\x06Models\x12G\n\x04Pull\x12\x1d.modelpack.csi.v1.PullRequest\x1a\x1e.modelpack.csi.v1.PullProgress0\x01\x12\x45\n\x04List\x12\x1d.modelpack.csi.v1.ListRequest\x1a\x1e.modelpack.csi.v1.ListResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,21 +37,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PULLREQUEST'].fields_by_name['secrets']._loaded_options = None
   _globals['_PULLREQUEST'].fields_by_name['secrets']._serialized_options = b'\200\001\001'
   _globals['_PULLREQUEST']._serialized_start=89
-  _globals['_PULLREQUEST']._serialized_end=318
-  _globals['_PULLREQUEST_SECRETSENTRY']._serialized_start=272
-  _globals['_PULLREQUEST_SECRETSENTRY']._serialized_end=318
-  _globals['_PULLPROGRESS']._serialized_start=321
-  _globals['_PULLPROGRESS']._serialized_end=551
-  _globals['_PULLPROGRESS_UNDERWAY']._serialized_start=446
-  _globals['_PULLPROGRESS_UNDERWAY']._serialized_end=543
-  _globals['_PULLEDMODEL']._serialized_start=553
-  _globals['_PULLEDMODEL']._serialized_end=645
-  _globals['_LISTREQUEST']._serialized_start=647
-  _globals['_LISTREQUEST']._serialized_end=660
-  _globals['_LISTRESPONSE']._serialized_start=662
-  _globals['_LISTRESPONSE']._serialized_end=723
-  _globals['_CACHEDMODEL']._serialized_start=726
-  _globals['_CACHEDMODEL']._serialized_end=901
-  _globals['_MODELS']._serialized_start=904
-  _globals['_MODELS']._serialized_end=1056
+  _globals['_PULLREQUEST']._serialized_end=370
+  _globals['_PULLREQUEST_SECRETSENTRY']._serialized_start=324
+  _globals['_PULLREQUEST_SECRETSENTRY']._serialized_end=370
+  _globals['_PULLPROGRESS']._serialized_start=373
+  _globals['_PULLPROGRESS']._serialized_end=603
+  _globals['_PULLPROGRESS_UNDERWAY']._serialized_start=498
+  _globals['_PULLPROGRESS_UNDERWAY']._serialized_end=595
+  _globals['_PULLEDMODEL']._serialized_start=605
+  _globals['_PULLEDMODEL']._serialized_end=697
+  _globals['_LISTREQUEST']._serialized_start=699
+  _globals['_LISTREQUEST']._serialized_end=712
+  _globals['_LISTRESPONSE']._serialized_start=714
+  _globals['_LISTRESPONSE']._serialized_end=775
+  _globals['_CACHEDMODEL']._serialized_start=778
+  _globals['_CACHEDMODEL']._serialized_end=953
+  _globals['_MODELS']._serialized_start=956
+  _globals['_MODELS']._serialized_end=1108
 # @@protoc_insertion_point(module_scope)

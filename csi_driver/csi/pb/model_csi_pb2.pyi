@@ -10,7 +10,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class PullRequest(_message.Message):
-    __slots__ = ("reference", "exclude_model_weights", "exclude_file_patterns", "pull_policy", "secrets")
+    __slots__ = ("reference", "exclude_model_weights", "exclude_file_patterns", "pull_policy", "secrets", "include_file_patterns", "layer_roles")
     class SecretsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -23,12 +23,16 @@ class PullRequest(_message.Message):
     EXCLUDE_FILE_PATTERNS_FIELD_NUMBER: _ClassVar[int]
     PULL_POLICY_FIELD_NUMBER: _ClassVar[int]
     SECRETS_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_FILE_PATTERNS_FIELD_NUMBER: _ClassVar[int]
+    LAYER_ROLES_FIELD_NUMBER: _ClassVar[int]
     reference: str
     exclude_model_weights: bool
     exclude_file_patterns: _containers.RepeatedScalarFieldContainer[str]
     pull_policy: str
     secrets: _containers.ScalarMap[str, str]
-    def __init__(self, reference: _Optional[str] = ..., exclude_model_weights: _Optional[bool] = ..., exclude_file_patterns: _Optional[_Iterable[str]] = ..., pull_policy: _Optional[str] = ..., secrets: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    include_file_patterns: _containers.RepeatedScalarFieldContainer[str]
+    layer_roles: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, reference: _Optional[str] = ..., exclude_model_weights: _Optional[bool] = ..., exclude_file_patterns: _Optional[_Iterable[str]] = ..., pull_policy: _Optional[str] = ..., secrets: _Optional[_Mapping[str, str]] = ..., include_file_patterns: _Optional[_Iterable[str]] = ..., layer_roles: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class PullProgress(_message.Message):
     __slots__ = ("underway", "model")

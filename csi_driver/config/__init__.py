@@ -2,6 +2,7 @@
 
 from csi_driver.config.live import LiveConfig
 from csi_driver.config.load import load
-from csi_driver.config.settings import DEFAULT_ENDPOINT, DEFAULT_NAME, IGNORED, Config, Features, PullConfig
+from csi_driver.config.settings import DEFAULT_ENDPOINT, DEFAULT_NAME, IGNORED, Config, Features, Kubernetes, PullConfig
 
-__all__ = ["DEFAULT_ENDPOINT", "DEFAULT_NAME", "IGNORED", "Config", "Features", "LiveConfig", "PullConfig", "load"]
+__all__ = ["DEFAULT_ENDPOINT", "DEFAULT_NAME", "IGNORED", "Config", "Features", "Kubernetes", "LiveConfig",
+           "PullConfig", "load"]  # fmt: skip

@@ -39,6 +39,11 @@ def path(value: object) -> Path:
     return path
 
 
+def optional_path(value: object) -> str:
+    """An absolute path, or nothing: whoever uses it makes a `Path` of what is not empty."""
+    return str(path(value)) if value != "" else ""
+
+
 def number(low: float, high: float) -> Parser:
     """A number in seconds, or whatever the setting counts, within these bounds."""
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from csi_driver.config.kinds import choice, count, flag, hosts, number, path, setting, size, text
+from csi_driver.config.kinds import choice, count, flag, hosts, number, optional_path, path, setting, size, text
 
 DEFAULT_NAME = "model.csi.modelpack.org"
 DEFAULT_ENDPOINT = "unix:///csi/csi.sock"
@@ -62,6 +62,18 @@ class Features:
 
 
 @dataclass(frozen=True, slots=True)
+class Kubernetes:
+    """How the Kubernetes API is reached, which only settings that say so need."""
+
+    kubeconfig: str = setting(
+        "", optional_path, "A kubeconfig file, for drivers outside of a pod; empty means the pod's service account."
+    )
+    timeout_in_seconds: float = setting(
+        5.0, number(0.1, 60), "How long connecting to the Kubernetes API, and its answer, may each take."
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything the driver needs to know before it starts."""
 
@@ -82,4 +94,5 @@ class Config:
     noexec: bool = setting(False, flag, "Whether models are mounted noexec; off, because models may carry code to run.")
     pull_config: PullConfig = field(default_factory=PullConfig)
     features: Features = field(default_factory=Features)
+    kubernetes: Kubernetes = field(default_factory=Kubernetes)
     ignored: tuple[str, ...] = ()  # settings of the Go driver that were given and have no effect

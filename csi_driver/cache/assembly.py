@@ -3,10 +3,11 @@
 import errno
 import os
 import stat
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from csi_driver.cache.layers import Layers
 from csi_driver.cache.layout import LayerId
@@ -27,8 +28,7 @@ class Assembled:
     own_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(NamedTuple):  # made for every file: in a quarter of the time of a frozen dataclass
     """One file or link of a layer: where it lies, in an open directory, and where it goes in the volume."""
 
     directory: int
@@ -82,15 +82,20 @@ def _file_entry(layer: Layer, path: Path) -> Generator[_Entry, None, None]:
 
 def _tree_entries(layer: Layer, root: Path) -> Generator[_Entry, None, None]:
     with Directories(root) as directories:
-        places = placement(layer, [listing.child(entry.name) for listing, entry in _others(directories)])
-        for listing, entry in _others(directories):
-            place = places.get(listing.child(entry.name))
-            if place is not None:
-                yield _Entry(listing.descriptor, entry.name, place, None)
+        found = {listing.path: _paths(listing) for listing in walk(directories)}
+        places = placement(layer, [path for paths in found.values() for path in paths])
+        for parent, paths in found.items():
+            directory = directories.open(parent)
+            for path, name in paths.items():
+                place = places.get(path)
+                if place is not None:
+                    yield _Entry(directory, name, place, None)
 
 
-def _others(directories: Directories) -> Iterator[tuple[Listing, "os.DirEntry[str]"]]:
-    return ((listing, entry) for listing in walk(directories) for entry in listing.others)
+def _paths(listing: Listing) -> dict[str, str]:
+    """What is in a directory and is none itself: paths below the root of the walk, and names."""
+    prefix = f"{listing.path}/" if listing.path else ""
+    return {prefix + entry.name: entry.name for entry in listing.others}
 
 
 class _Assembly:
@@ -100,6 +105,7 @@ class _Assembly:
         self.writer = writer
         self.owners: dict[str, Layer | GeneratedFile] = {}
         self.result = Assembled()
+        self._directories = {""}  # where no file can be any more
 
     def generate(self, file: GeneratedFile) -> None:
         """Write a file that no layer holds; it comes before all layers, and has no time of its own."""
@@ -127,9 +133,10 @@ class _Assembly:
 
     def _refuse_file_as_parent(self, layer: Layer, path: str) -> None:
         parent = path.rpartition("/")[0]
-        while parent:
+        while parent not in self._directories:
             if parent in self.owners:
                 raise _collision(parent, self.owners[parent], layer)
+            self._directories.add(parent)
             parent = parent.rpartition("/")[0]
 
     def _write(self, entry: _Entry) -> None:

@@ -55,7 +55,7 @@ class Layers:
         source = path / "registry"
         if path.exists() and not (source.exists() and source.read_bytes() == registry.encode()):
             files.remove_tree(path)
-        files.make_directory(path, 0o700)
+        files.make_directory_anywhere(path, 0o700)
         if not source.exists():
             files.write_for_this_boot(source, registry.encode())
         return path

@@ -19,6 +19,7 @@ from csi_driver.cache.snapshots import Snapshot, Snapshots, SnapshotSpec
 from csi_driver.cache.space import Space
 from csi_driver.errors import DriverError
 from csi_driver.host import files
+from csi_driver.host.ext4 import spread
 from csi_driver.oci.digest import Digest
 
 _STAGED = "snapshot-"
@@ -199,7 +200,8 @@ class Cache:
         """
         staged = self.places.ingests.glob(f"{_STAGED}*")
         self._set_aside((*staged, *self._layers.hopeless()), owner="left-")
-        for directory in (self.places.root, self.places.origins, self.places.references, self.places.volumes):
+        places = self.places
+        for directory in (places.root, places.ingests, places.origins, places.references, places.volumes):
             files.remove_temporaries(directory)
 
     def clean_trash(self) -> None:
@@ -263,3 +265,4 @@ def _prepare(places: Places) -> None:
             )
     for directory in places.directories:
         files.make_directory(directory, 0o700)
+    spread(places.ingests)  # best effort

@@ -49,10 +49,10 @@ def usage(path: Path) -> Usage:
 class full_disk_named:  # noqa: N801  it is used like a function, and made for every file of an archive
     """Turn a full disk or quota into `NoSpace` with the path that could not be written; let other failures pass."""
 
-    __slots__ = ("_path",)
+    __slots__ = ("path",)
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._path = path
+        self.path = path
 
     def __enter__(self) -> None:
         return None
@@ -61,7 +61,7 @@ class full_disk_named:  # noqa: N801  it is used like a function, and made for e
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, OSError) and error.errno in _FULL:
-            raise NoSpace(f"cannot write {os.fspath(self._path)!r}: {error.strerror}") from error
+            raise NoSpace(f"cannot write {os.fspath(self.path)!r}: {error.strerror}") from error
 
 
 def make_directory(path: Path, mode: int = 0o755) -> None:
@@ -71,6 +71,22 @@ def make_directory(path: Path, mode: int = 0o755) -> None:
             path.mkdir(mode)
     except FileExistsError:
         return
+    sync_directory(path.parent)
+
+
+def make_directory_anywhere(path: Path, mode: int) -> None:
+    """As `make_directory`, in a part of the disk that does not depend on its name.
+
+    Where a directory's children are spread (`ext4.spread`), the name that one is made under tells where it goes: what
+    is removed and comes again under the same name would be put where its old inodes are in the way. A process that is
+    killed leaves at most an empty directory, which `remove_temporaries` removes.
+    """
+    if path.exists():
+        return
+    temporary = path.parent / f"{_TEMPORARY}{secrets.token_hex(8)}"
+    with full_disk_named(path):
+        temporary.mkdir(mode)
+        os.rename(temporary, path)
     sync_directory(path.parent)
 
 
@@ -127,10 +143,10 @@ def _write_new(path: Path, data: bytes, *, synced: bool) -> None:
 
 
 def remove_temporaries(directory: Path) -> int:
-    """Remove what `write_atomically` left in a directory when it was killed; returns how many files that were."""
+    """Remove what was made aside in a directory and never got its name, as its maker was killed; returns how many."""
     left = [path for path in directory.iterdir() if path.name.startswith(_TEMPORARY)]
     for path in left:
-        path.unlink(missing_ok=True)
+        remove_tree(path)
     return len(left)
 
 

@@ -3,18 +3,19 @@
 import errno
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 from csi_driver.errors import UnsupportedArtifact
 from csi_driver.host.directories import Directories, walk
 from csi_driver.host.files import copy_bytes, full_disk_named
+from csi_driver.oci.paths import is_clean
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_PATH = 4095  # bytes: PATH_MAX less the closing NUL; what is longer no program can open
 _MAX_DEPTH = 256  # directories above one another; bounds the work that a hostile archive can ask for
+_SURELY_SHORT = 2 * _MAX_DEPTH  # characters
 _DIRECTORY_MODE = 0o555
 _PIECE = 1 << 20
 
@@ -184,10 +185,10 @@ def _same(directory: int, name: str, other_directory: int, other_name: str) -> b
 
 def _split(path: str) -> tuple[str, str]:
     """The parent and the name of a clean relative path."""
-    components = path.split("/")
-    if not path or "\0" in path or any(component in ("", ".", "..") for component in components):
+    if not is_clean(path):
         raise UnsupportedArtifact(f"path {path!r} is not a clean relative path")
-    if len(os.fsencode(path)) > _MAX_PATH or len(components) > _MAX_DEPTH:
+    # What is no longer has as few bytes and names whatever it consists of: that need not be looked at for each file.
+    if len(path) > _SURELY_SHORT and (len(os.fsencode(path)) > _MAX_PATH or path.count("/") >= _MAX_DEPTH):
         raise UnsupportedArtifact(
             f"path {path[:64]!r}… is longer than {_MAX_PATH} bytes or deeper than {_MAX_DEPTH} directories"
         )
@@ -208,17 +209,20 @@ def _check_target(path: str, target: str) -> None:
         )
 
 
-@contextmanager
-def _refusals(path: str) -> Iterator[None]:
-    """Say in terms of the artifact why the filesystem would not take `path`."""
-    with full_disk_named(path):
-        try:
-            yield
-        except FileExistsError as error:
-            raise UnsupportedArtifact(f"path {path!r} appears twice") from error
-        except OSError as error:
-            if error.errno in (errno.ENOTDIR, errno.ELOOP):
-                raise UnsupportedArtifact(f"path {path!r} is, or lies below, something that is no directory") from error
-            if error.errno == errno.ENAMETOOLONG:
-                raise UnsupportedArtifact(f"path {path!r} has a name too long for the filesystem") from error
-            raise
+class _refusals(full_disk_named):  # noqa: N801  as the class below it
+    """Say in terms of the artifact why the filesystem would not take a path."""
+
+    __slots__ = ()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not isinstance(error, OSError):
+            return
+        if error.errno == errno.EEXIST:
+            raise UnsupportedArtifact(f"path {self.path!r} appears twice") from error
+        if error.errno in (errno.ENOTDIR, errno.ELOOP):
+            raise UnsupportedArtifact(f"path {self.path!r} is or lies below something that is no directory") from error
+        if error.errno == errno.ENAMETOOLONG:
+            raise UnsupportedArtifact(f"path {self.path!r} has a name too long for the filesystem") from error
+        super().__exit__(kind, error, trace)

@@ -30,6 +30,14 @@ def clean(path: str) -> str:
     return "/".join(kept)
 
 
+def is_clean(path: str) -> bool:
+    """Whether a path is written in the shortest way, is relative, and cannot lead outside of where it starts."""
+    if path[:1] in ("", "/", ".") or path[-1:] == "/" or "//" in path or "/." in path:  # hardly any; look closer
+        components = path.split("/")
+        return not any(component in ("", ".", "..") for component in components) and "\0" not in path
+    return "\0" not in path
+
+
 def parents(path: str) -> list[str]:
     """The directories above a clean path, outermost first."""
     components = path.split("/")[:-1]

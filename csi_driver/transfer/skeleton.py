@@ -73,8 +73,8 @@ class SkeletonWriter:
         """The archive goes on with a file of `size` bytes: with all of it, or with the pieces given."""
         self._end_literal()
         name = path.encode("utf-8", "surrogateescape")
-        self._batch += struct.pack("<cH", b"F" if segments is None else b"S", len(name)) + name
-        self._batch += size.to_bytes(8, "little")
+        letter = b"F" if segments is None else b"S"
+        self._batch += letter + len(name).to_bytes(2, "little") + name + size.to_bytes(8, "little")
         if segments is not None:
             numbers = [number for segment in segments for number in segment]
             self._batch += struct.pack(f"<I{len(numbers)}Q", len(segments), *numbers)
@@ -103,7 +103,7 @@ class SkeletonWriter:
 
     def _end_literal(self) -> None:
         if self._literal:
-            self._batch += struct.pack("<cI", b"L", len(self._literal)) + self._literal
+            self._batch += b"L" + len(self._literal).to_bytes(4, "little") + self._literal
             self._literal.clear()
         if len(self._batch) >= _BATCH_BYTES:
             self._compress()

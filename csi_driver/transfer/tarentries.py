@@ -5,6 +5,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from csi_driver.errors import UnsupportedArtifact
+from csi_driver.oci.paths import is_clean
 from csi_driver.transfer import sparse
 from csi_driver.transfer.blocks import Blocks
 from csi_driver.transfer.limits import LimitExceeded, Limits
@@ -20,7 +21,6 @@ from csi_driver.transfer.tarheader import (
 )
 
 _LATEST_NS = (1 << 34) * 10**9  # ext4 keeps seconds in 34 bits; what lies beyond is no time anybody meant
-_MEANINGLESS = frozenset(("", ".", ".."))
 _KEPT = (b"path", b"linkpath", b"size", b"mtime")
 _REFUSED = {
     b"3": "a character device",
@@ -76,16 +76,17 @@ class Entries:
         self._global: dict[bytes, bytes] = {}
 
     def __iter__(self) -> Iterator[Entry]:
+        blocks, boundary = self._blocks, self._boundary
         while (entry := self._next()) is not None:
             self._count(entry)
-            self._check_unpacked()
-            end = self._blocks.position + entry.stored
+            stored = entry.stored
+            end = blocks.position + stored
             yield entry
-            padding = -entry.stored % BLOCK
+            padding = -stored % BLOCK
             if padding:
-                self._blocks.read(end + padding - self._blocks.position)
-            if self._boundary is not None:
-                self._boundary()
+                blocks.read(end + padding - blocks.position)
+            if boundary is not None:
+                boundary()
         for piece in self._blocks.rest():
             self._check_unpacked()
             if piece.strip(b"\0"):
@@ -93,8 +94,11 @@ class Entries:
 
     def _next(self) -> Entry | None:
         """The next entry with the extended headers before it; None at the end of the archive."""
+        header = self._header()
+        if header is not None and header.kind == b"0" and not self._global and _says_all(header):
+            return _plain_file(header)
         extended = _Extended()
-        while (header := self._header()) is not None:
+        while header is not None:
             match header.kind:
                 case b"x" | b"X":
                     extended.records += parse_pax(self._metadata(header, extended))
@@ -109,6 +113,7 @@ class Entries:
                     self._metadata(header, extended)
                 case _:
                     return self._entry(header, extended)
+            header = self._header()
         if extended.size:
             raise BadArchive("the archive ends behind an extended header")
         return None
@@ -134,7 +139,7 @@ class Entries:
         return data
 
     def _entry(self, header: Header, extended: "_Extended") -> Entry:
-        fields = overlay(self._global, extended.records) if extended.records else self._global
+        fields = overlay(self._global, extended.records)
         name = fields.get(b"GNU.sparse.name") or fields.get(b"path") or extended.name or header.name
         target = fields.get(b"linkpath") or extended.target or header.target
         size = parse_decimal(fields[b"size"]) if b"size" in fields else header.size
@@ -151,7 +156,7 @@ class Entries:
             size=size if kind is Kind.FILE else 0,
             stored=stored,
             mode=header.mode,
-            mtime_ns=mtime_ns if 0 <= mtime_ns < _LATEST_NS else 0,
+            mtime_ns=_existing_time(mtime_ns),
             target=entry_path(target) if kind is Kind.HARDLINK else _decode(target),
             segments=segments,
         )
@@ -177,6 +182,7 @@ class Entries:
         self._unpacked += entry.size
         if self.count > self._limits.entries:
             raise LimitExceeded(f"the archive has more than {self._limits.entries} entries; the limit can be raised")
+        self._check_unpacked()
 
     def _check_unpacked(self) -> None:
         limit = self._limits.unpacked_bytes
@@ -196,6 +202,21 @@ class _Extended:
         self.size = 0
 
 
+def _says_all(header: Header) -> bool:
+    """Whether the header of a file that has no other before it needs no closer look."""
+    return header.size >= 0 and header.name[-1:] != b"/"
+
+
+def _plain_file(header: Header) -> Entry:
+    """The entry of a file about which its header says everything: of nearly every one in an archive of many."""
+    path, size, mtime_ns = entry_path(header.name), header.size, _existing_time(header.mtime * 10**9)
+    return Entry(path, Kind.FILE, size, size, header.mode, mtime_ns)
+
+
+def _existing_time(nanoseconds: int) -> int:
+    return nanoseconds if 0 <= nanoseconds < _LATEST_NS else 0
+
+
 def entry_path(name: bytes) -> str:
     """The path of an entry below the root, `""` for the root itself; bytes that are no UTF-8 are kept as they are.
 
@@ -203,7 +224,7 @@ def entry_path(name: bytes) -> str:
     to write elsewhere.
     """
     text = _decode(name)
-    if "\0" not in text and _MEANINGLESS.isdisjoint(text.split("/")):
+    if is_clean(text):
         return text
     components = [component for component in text.split("/") if component not in ("", ".")]
     if text.startswith("/") or ".." in components or "\0" in text or not text:

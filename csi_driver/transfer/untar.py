@@ -2,14 +2,16 @@
 
 import errno
 import os
+from collections.abc import Iterable
 
 from csi_driver.host.files import full_disk_named
 from csi_driver.host.tree import TreeWriter
 from csi_driver.oci.layout import file_mode
-from csi_driver.transfer.blocks import Blocks
+from csi_driver.transfer.blocks import Blocks, Span
 from csi_driver.transfer.earlier import Adoption
 from csi_driver.transfer.filewriter import DIRECT_FROM, FileWriter
 from csi_driver.transfer.skeleton import SkeletonWriter
+from csi_driver.transfer.sparse import Segments
 from csi_driver.transfer.tarentries import Entries, Entry, Kind
 
 
@@ -48,10 +50,12 @@ def _adopt_file(entry: Entry, blocks: Blocks, tree: TreeWriter, adoption: Adopti
 
 
 def _write_file(entry: Entry, blocks: Blocks, tree: TreeWriter) -> None:
-    if entry.segments is None and entry.size >= DIRECT_FROM:
-        _write_large(entry, blocks, tree)
+    if entry.segments is not None:
+        _write_cached(entry, blocks, tree, entry.segments)
+    elif entry.size < DIRECT_FROM:
+        _write_cached(entry, blocks, tree, ((0, entry.size),))
     else:
-        _write_pieces(entry, blocks, tree)
+        _write_large(entry, blocks, tree)
 
 
 def _write_large(entry: Entry, blocks: Blocks, tree: TreeWriter) -> None:
@@ -62,28 +66,34 @@ def _write_large(entry: Entry, blocks: Blocks, tree: TreeWriter) -> None:
         writer.finish(entry.mtime_ns)
 
 
-def _write_pieces(entry: Entry, blocks: Blocks, tree: TreeWriter) -> None:
-    """Small files, whole, and sparse ones, piece by piece; both through the page cache."""
+def _write_cached(entry: Entry, blocks: Blocks, tree: TreeWriter, pieces: Segments) -> None:
+    """Small files, which are one piece, and sparse ones; both through the page cache."""
     descriptor = tree.file(entry.path, file_mode(entry.mode))
     try:
         with full_disk_named(entry.path):
             if entry.segments is not None:
                 os.ftruncate(descriptor, entry.size)
-            for offset, length in ((0, entry.size),) if entry.segments is None else entry.segments:
-                at = offset
-                for buffer, start, stop in blocks.spans(length):
-                    at = _write_at(descriptor, buffer.window(start, stop), at)
+            for offset, length in pieces:
+                view = blocks.whole(length)
+                if view is not None:
+                    _write_at(descriptor, view, offset)
+                else:
+                    _write_spans(descriptor, blocks.spans(length), offset)
             os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))
     finally:
         os.close(descriptor)
 
 
-def _write_at(descriptor: int, view: memoryview, offset: int) -> int:
-    while view:
-        count = os.pwrite(descriptor, view, offset)
+def _write_spans(descriptor: int, spans: Iterable[Span], offset: int) -> None:
+    for buffer, start, stop in spans:
+        _write_at(descriptor, buffer.window(start, stop), offset)
+        offset += stop - start
+
+
+def _write_at(descriptor: int, view: memoryview, offset: int) -> None:
+    while (count := os.pwrite(descriptor, view, offset)) < len(view):
         offset += count
         view = view[count:]
-    return offset
 
 
 def _create(entry: Entry, tree: TreeWriter) -> tuple[int, bool]:

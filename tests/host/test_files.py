@@ -45,9 +45,19 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_temporary(tmp_path: Path)
 
 def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / ".new-0123").write_bytes(b"half")
+    (tmp_path / ".new-4567").mkdir()
     (tmp_path / "record").write_bytes(b"whole")
-    assert files.remove_temporaries(tmp_path) == 1
+    assert files.remove_temporaries(tmp_path) == 2
     assert names(tmp_path) == ["record"]
+
+
+def test_a_directory_made_anywhere_is_there_once_and_keeps_what_is_in_it(tmp_path: Path) -> None:
+    files.make_directory_anywhere(tmp_path / "layer", 0o700)
+    (tmp_path / "layer" / "content").touch()
+    files.make_directory_anywhere(tmp_path / "layer", 0o700)
+    assert names(tmp_path) == ["layer"]
+    assert names(tmp_path / "layer") == ["content"]
+    assert stat.S_IMODE((tmp_path / "layer").stat().st_mode) == 0o700
 
 
 def test_a_published_directory_has_its_final_name_only(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csi_driver.errors import UnsupportedArtifact
-from csi_driver.oci.paths import basename, clean, parents
+from csi_driver.oci.paths import basename, clean, is_clean, parents
 
 pieces = st.sampled_from(["a", "b", "..", ".", "", "...", "..a", "a..", " ", "\\", "\n", "é", "\udcff", "a" * 255])
 paths = st.lists(pieces, max_size=8).map("/".join) | st.text(max_size=40)
@@ -88,6 +88,11 @@ def test_the_message_shows_control_characters_escaped() -> None:
 
     assert "\x1b" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@given(st.text(alphabet="a./\0é", max_size=12))
+def test_a_path_is_clean_exactly_if_nothing_in_it_is_empty_or_dots(path: str) -> None:
+    assert is_clean(path) == ("\0" not in path and {"", ".", ".."}.isdisjoint(path.split("/")))
 
 
 def test_parents_are_listed_outermost_first() -> None:

@@ -61,6 +61,15 @@ def test_a_damaged_second_header_is_refused(bench: Bench) -> None:
     bench.refuses(member("a", b"a") + b"1" * BLOCK + END, match="checksum")
 
 
+def test_a_checksum_that_is_wrong_by_the_modulus_of_adler_32_is_wrong(bench: Bench) -> None:
+    full = header("w", target=b"\xff" * 100, prefix=b"\xff" * 155, magic=b"ustar  \0")
+    assert int(full[148:154], 8) > 65521
+    less = b"%06o" % (int(full[148:154], 8) - 65521)
+    bench.refuses(full[:148] + less + full[154:] + END, match="checksum")
+    bench.fetch(full + END)
+    assert bench.tree() == {"w": b""}
+
+
 def test_anything_but_zeros_behind_the_end_marker_is_refused(bench: Bench) -> None:
     bench.refuses(member("a", b"a") + END + member("b", b"b") + END, match="behind the end")
     bench.refuses(member("a", b"a") + bytes(BLOCK) + b"x" + bytes(BLOCK - 1), match="behind the end")

@@ -25,6 +25,9 @@ from csi_driver.errors import InvalidRequest
 from csi_driver.host import files
 from csi_driver.host.mounts import Mounts
 from csi_driver.inflight import Deadline, Stop, every, spawn
+from csi_driver.kube.api import Api
+from csi_driver.kube.events import Event, Events
+from csi_driver.kube.node import KubeNode
 from csi_driver.metrics import Metrics
 from csi_driver.oci.descriptor import Platform
 from csi_driver.puller.artifact import Artifacts
@@ -36,6 +39,7 @@ from csi_driver.registry.retry import Retry
 from csi_driver.registry.transport import Transport
 from csi_driver.tracing import Tracing
 from csi_driver.transfer.engine import Engine
+from csi_driver.volumes.announcer import Announcement, Announcer
 from csi_driver.volumes.inventory import Inventory
 from csi_driver.volumes.publisher import Publisher
 from csi_driver.volumes.records import Records
@@ -75,6 +79,8 @@ class Driver:
         self._transport = Transport(stall_timeout=pull.stall_timeout_in_seconds, proxy_url=pull.proxy_url)
         self._puller = self._new_puller()
         self._metrics.watch("model_csi_pulls_under_way", "Pulls that are going on.", self._puller.under_way)
+        self._api = Api(timeout=config.kubernetes.timeout_in_seconds, kubeconfig=config.kubernetes.kubeconfig)
+        self._events = Events(api=self._api, component=config.service_name, node=config.node_id)
         self._waiting = WaitingRoom(hold_seconds=config.pull_config.publish_hold_in_seconds, places=PLACES)
         self._server = self._new_server()
         self._ready = False
@@ -92,6 +98,16 @@ class Driver:
         every("configuration", _LOOK, self.reload, self._stop, failed=_refuse)
         for chore in (self._expire_ingests, self._expire_memories, self._collect):
             every("housekeeping", _HOUR, chore, self._stop, failed=_tell)
+
+    def _start_telling_the_cluster(self) -> None:
+        settings = self._config.kubernetes
+        node = KubeNode(api=self._api, name=self._config.node_id, driver=self._config.service_name)
+        if settings.events:
+            every("events", _FLUSH, self._events.flush, self._stop, failed=_tell)
+        if settings.startup_taint:
+            every("startup-taint", 1.0, ...)
+        if settings.node_labels:
+            every(...)
 
     def reload(self) -> None:
         """Let the configuration file's live settings take effect; raises `InvalidRequest` and changes nothing."""
@@ -148,6 +164,7 @@ class Driver:
             puller=self._puller,
             records=self._records,
             mounts=self._mounts,
+            announcer=Announcer(post=self._announce),
             root=config.root_dir,
             noexec=config.noexec,
         )

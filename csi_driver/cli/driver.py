@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from csi_driver.amounts import UNITS
 from csi_driver.cli.exits import NoDriver
 from csi_driver.cli.progress import Meter
 from csi_driver.csi.client import Client
@@ -18,7 +19,6 @@ T = TypeVar("T")
 _TRIES = 5  # in a row that may find the registry or the driver unavailable: about 15 seconds
 _LONGEST_PAUSE = 8.0
 _AMOUNTS = re.compile(r"(\d+(?:\.\d+)?) of (\d+(?:\.\d+)?) (B|KiB|MiB|GiB|TiB|PiB)\b")
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def amounts(text: str) -> tuple[int, int] | None:
     match = _AMOUNTS.search(text)
     if match is None:
         return None
-    scale = 1024 ** _UNITS.index(match[3])
+    scale = 1024 ** UNITS.index(match[3])
     return int(float(match[1]) * scale), int(float(match[2]) * scale)
 
 

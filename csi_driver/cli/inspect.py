@@ -8,6 +8,7 @@ from typing import IO
 
 import click
 
+from csi_driver import amounts
 from csi_driver.cli.credentials import secret_keys
 from csi_driver.cli.options import (
     Invocation,
@@ -17,7 +18,7 @@ from csi_driver.cli.options import (
     reference_argument,
     secret_option,
 )
-from csi_driver.cli.output import count, emit_fields, emit_json, emit_table, human_size, printable
+from csi_driver.cli.output import count, emit_fields, emit_json, emit_table, printable
 from csi_driver.cli.progress import meter
 from csi_driver.cli.registries import registries
 from csi_driver.oci.config_blob import MAX_CONFIG_BYTES, ModelConfig
@@ -121,7 +122,7 @@ def _print(model: Model) -> None:
     emit_fields(
         {"Reference": str(model.reference), "Digest": str(model.digest), "Producer": model.layout.producer}
         | {name.replace("_", " ").capitalize(): getattr(model.config, name) for name in _SHOWN}
-        | {"Total": f"{count(len(layers), 'layer')}, {human_size(model.size)}"}
+        | {"Total": f"{count(len(layers), 'layer')}, {amounts.size(model.size)}"}
     )
     click.echo()
     emit_table(("ROLE", "PACKING", "SIZE", "PATH"), _rows(layers), right=(2,))
@@ -132,7 +133,7 @@ def _print(model: Model) -> None:
 def _rows(layers: Iterable[Layer]) -> Iterable[tuple[str, ...]]:
     for layer in sorted(layers, key=lambda layer: layer.path or ""):
         path = layer.path if layer.path is not None else "(files named in the archive)"
-        yield layer.role, layer.packing, human_size(layer.descriptor.size), path
+        yield layer.role, layer.packing, amounts.size(layer.descriptor.size), path
 
 
 def _camel(name: str) -> str:

@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 
 import click
 
+from csi_driver import amounts
 from csi_driver.cli.driver import driver
 from csi_driver.cli.options import Invocation, endpoint_option, output_option
-from csi_driver.cli.output import emit_json, emit_table, human_size
+from csi_driver.cli.output import emit_json, emit_table
 from csi_driver.oci.selection import Selection
 from csi_driver.volumes.inventory import CachedModel
 
@@ -52,7 +53,7 @@ def _row(model: CachedModel) -> tuple[str, ...]:
     return (
         model.reference,
         model.manifest_digest[:19],  # "sha256:" and twelve digits
-        human_size(model.size),
+        amounts.size(model.size),
         str(model.files),
         str(model.volumes),
         _ago(time.time() - model.last_used),

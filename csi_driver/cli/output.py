@@ -6,22 +6,12 @@ from typing import Any
 
 import click
 
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-
 
 def printable(text: str) -> str:
     """`text` on one line, with everything a terminal would act on or could not show written as an escape."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
-def human_size(size: float) -> str:
-    """A number of bytes for people, such as 86.7 MiB."""
-    value, unit = float(size), 0
-    while value >= 999.5 and unit < len(_UNITS) - 1:
-        value, unit = value / 1024, unit + 1
-    return f"{value:.0f} B" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"
 
 
 def count(number: int, noun: str) -> str:

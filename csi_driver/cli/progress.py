@@ -7,7 +7,8 @@ from typing import Protocol, TextIO
 
 import click
 
-from csi_driver.cli.output import human_size, printable
+from csi_driver import amounts
+from csi_driver.cli.output import printable
 
 _SECONDS_BETWEEN_LINES = 5.0
 
@@ -51,7 +52,7 @@ class Lines:
             return
         self._next = now + _SECONDS_BETWEEN_LINES
         rate = (done - before) / (now - began) if now > began else 0.0
-        click.echo(f"{step}: {_share(done, total)}, {human_size(rate)}/s", file=self._stream)
+        click.echo(f"{step}: {_share(done, total)}, {amounts.size(rate)}/s", file=self._stream)
 
     def note(self, text: str) -> None:
         if text != self._noted:
@@ -61,5 +62,5 @@ class Lines:
 
 def _share(done: int, total: int) -> str:
     if total <= 0:
-        return human_size(done)
-    return f"{100 * min(done, total) // total} % ({human_size(done)} of {human_size(total)})"
+        return amounts.size(done)
+    return f"{100 * min(done, total) // total} % ({amounts.size(done)} of {amounts.size(total)})"

@@ -7,6 +7,7 @@ from typing import IO
 
 import click
 
+from csi_driver import amounts
 from csi_driver.cli.credentials import secret_keys
 from csi_driver.cli.driver import driver, patiently
 from csi_driver.cli.options import (
@@ -18,7 +19,7 @@ from csi_driver.cli.options import (
     selection_options,
     timeout_option,
 )
-from csi_driver.cli.output import count, emit_json, human_size
+from csi_driver.cli.output import count, emit_json
 from csi_driver.cli.progress import Meter, meter
 from csi_driver.csi.client import PulledModel, PullStep
 from csi_driver.errors import StillPulling, Unavailable
@@ -78,7 +79,7 @@ def pull(
             | {"seconds": seconds}
         )
     else:
-        click.echo(f"pulled {model.reference}: {count(model.files, 'file')}, {human_size(model.size)}")
+        click.echo(f"pulled {model.reference}: {count(model.files, 'file')}, {amounts.size(model.size)}")
         click.echo(f"digest {model.manifest_digest}")
 
 

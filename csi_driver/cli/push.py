@@ -12,6 +12,7 @@ from typing import IO
 
 import click
 
+from csi_driver import amounts
 from csi_driver.cli.credentials import secret_keys
 from csi_driver.cli.options import (
     Invocation,
@@ -21,7 +22,7 @@ from csi_driver.cli.options import (
     reference_argument,
     secret_option,
 )
-from csi_driver.cli.output import count, emit_json, human_size
+from csi_driver.cli.output import count, emit_json
 from csi_driver.cli.progress import Meter, meter
 from csi_driver.cli.registries import registries
 from csi_driver.errors import InvalidRequest
@@ -81,9 +82,9 @@ def push(
     if output == "json":
         emit_json(_document(pushed) | {"seconds": seconds})
         return
-    reused = f" ({human_size(pushed.size - pushed.sent)} already there)" if pushed.sent < pushed.size else ""
+    reused = f" ({amounts.size(pushed.size - pushed.sent)} already there)" if pushed.sent < pushed.size else ""
     left_out = f"; {count(len(pushed.skipped), 'path')} left out" if pushed.skipped else ""
-    click.echo(f"pushed {reference}: {count(pushed.files, 'file')}, {human_size(pushed.size)}{reused}{left_out}")
+    click.echo(f"pushed {reference}: {count(pushed.files, 'file')}, {amounts.size(pushed.size)}{reused}{left_out}")
     click.echo(f"digest {pushed.digest}")
 
 

@@ -71,6 +71,21 @@ class Kubernetes:
     timeout_in_seconds: float = setting(
         5.0, number(0.1, 60), "How long connecting to the Kubernetes API, and its answer, may each take."
     )
+    events: bool = setting(
+        False, flag, "Whether pods are told in their events how far their models are; needs to create and patch events."
+    )
+    node_labels: int = setting(
+        0,
+        count(0, 100),
+        "How many cached models, those used last, the node is labelled with for schedulers; needs to get and patch "
+        "nodes.",
+    )
+    startup_taint: str = setting(
+        "",
+        text,
+        "Taint that is taken off the node once the driver serves, so that pods come only then; needs to get and patch "
+        "nodes.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

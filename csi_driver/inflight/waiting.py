@@ -89,6 +89,20 @@ class Wait:
         self.deadline = deadline
         self._changed = Event()
         self._dropped = False
+        self._tick: Callable[[], float] | None = None
+        self._tick_at = math.inf
+
+    @contextmanager
+    def ticking(self, tick: Callable[[], float]) -> Iterator[None]:
+        """While the context is open, whoever waits calls `tick` now and then, in the thread that waits.
+
+        At once, and each time after as many seconds as the call before answered.
+        """
+        self._tick, self._tick_at = tick, time.monotonic()
+        try:
+            yield
+        finally:
+            self._tick, self._tick_at = None, math.inf
 
     def drop(self) -> None:
         self._dropped = True
@@ -106,7 +120,10 @@ class Wait:
         """Return when `done()` holds; raises `TimeoutError` at the deadline and `Dropped` when dropped."""
         while not done():
             self.check()
-            changed = self._changed.wait(min(self.deadline.remaining(), _LONGEST_SLEEP))
+            if self._tick and time.monotonic() >= self._tick_at:
+                self._tick_at = time.monotonic() + self._tick()
+            until_tick = max(0.0, self._tick_at - time.monotonic())
+            changed = self._changed.wait(min(self.deadline.remaining(), until_tick, _LONGEST_SLEEP))
             if not changed and self.deadline.remaining() == 0:
                 raise TimeoutError
             self._changed.clear()

@@ -1,8 +1,8 @@
 """How a model gets onto this node: one pull whoever asks, which outlives every caller."""
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from functools import partial
 
 from csi_driver import log
@@ -29,10 +29,13 @@ from csi_driver.puller.request import PullRequest, snapshot_key
 from csi_driver.puller.resolver import Resolver
 from csi_driver.tracing import Tracing
 from csi_driver.transfer.engine import Engine
-from csi_driver.transfer.progress import Progress, describe
+from csi_driver.transfer.progress import Progress, Totals, describe
 from csi_driver.transfer.source import Blob
 
 _PULLS = 64  # pulls under way at once: they only wait for layers, of which the configuration says how many go at once
+
+Told = Callable[[Totals], float]
+"""Hears how far a pull is, and answers in how many seconds it wants to hear again."""
 
 
 class Puller:
@@ -57,10 +60,13 @@ class Puller:
         self._shared: dict[LayerId, Progress] = {}
 
     @contextmanager
-    def snapshot(self, request: PullRequest, wait: Wait, *, known: str | None = None) -> Iterator[Snapshot]:
+    def snapshot(
+        self, request: PullRequest, wait: Wait, *, known: str | None = None, told: Told | None = None
+    ) -> Iterator[Snapshot]:
         """The model that `request` means, whole and verified, held safe from the collector for the time of the `with`.
 
-        `known` is the manifest digest that the volume was published with before, which it keeps. Raises `StillPulling`
+        `known` is the manifest digest that the volume was published with before, which it keeps. `told` hears how far
+        the pull is when this caller begins to wait for it, and then as often as it asks to. Raises `StillPulling`
         at the deadline, while the pull goes on, and otherwise what went wrong in resolving or pulling.
         """
         digest = Digest.parse(known) if known else self._resolve(request, wait)
@@ -70,7 +76,7 @@ class Puller:
             if snapshot:
                 self._metrics.cache_hits.inc()
             else:
-                snapshot = self._join(key, digest, request, wait)
+                snapshot = self._join(key, digest, request, wait, told)
             if not known:
                 self._check_parents(snapshot, request, wait)
             yield snapshot
@@ -107,7 +113,7 @@ class Puller:
         for parent in snapshot.parents:
             self._resolver.resolve(request.of_parent(Reference.parse(parent), request.policy), wait)
 
-    def _join(self, key: str, digest: Digest, request: PullRequest, wait: Wait) -> Snapshot:
+    def _join(self, key: str, digest: Digest, request: PullRequest, wait: Wait, told: Told | None) -> Snapshot:
         """The snapshot, from a pull that is under way or from one of the caller's own.
 
         Whoever comes here may read the model. A pull that was refused says so of the credentials of whoever began it,
@@ -122,7 +128,8 @@ class Puller:
 
         while True:
             try:
-                return self._pulls.join(key, pull, wait)
+                with wait.ticking(lambda: told(self._totals(key))) if told else nullcontext():
+                    return self._pulls.join(key, pull, wait)
             except (Unauthenticated, AccessDenied):
                 if begun:
                     raise
@@ -130,16 +137,20 @@ class Puller:
                 raise self._still_pulling(key, digest, request) from None
 
     def _still_pulling(self, key: str, digest: Digest, request: PullRequest) -> StillPulling:
-        with self._lock:
-            layers = self._progress.get(key, [])
-        total = Progress.sum(layers)
+        total = self._totals(key)
         return StillPulling(
-            f"pulling {request.reference}: {describe(total) if layers else 'about to start'}",
+            f"pulling {request.reference}: {describe(total) if total.total else 'about to start'}",
             fetched=total.fetched,
             total=total.total,
             rate=total.rate(),
             manifest_digest=str(digest),
         )
+
+    def _totals(self, key: str) -> Totals:
+        """How far the pull is; nothing of nothing before its layers are known."""
+        with self._lock:
+            layers = self._progress.get(key, [])
+        return Progress.sum(layers)
 
     def _pull(self, key: str, digest: Digest, request: PullRequest, stop: Stop) -> Snapshot:
         started = time.monotonic()

@@ -4,11 +4,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from csi_driver import amounts
 from csi_driver.inflight import Lock
 
 _WINDOW_SECONDS = 10.0
 _SAMPLE_SECONDS = 0.25
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 class Progress:
@@ -90,14 +90,13 @@ def describe(progress: Progress | Totals) -> str:
     """For people: `47 % (12.3 of 26.1 GiB, 412 MiB/s, 34 s left)`."""
     fetched, total, rate = progress.fetched, progress.total, progress.rate()
     percent = min(100, fetched * 100 // total) if total else 0
-    unit = _unit(total)
-    parts = [f"{fetched / 1024**unit:.{min(unit, 1)}f} of {total / 1024**unit:.{min(unit, 1)}f} {_UNITS[unit]}"]
+    unit = amounts.scale(total)
+    parts = [f"{fetched / 1024**unit:.{min(unit, 1)}f} of {total / 1024**unit:.{min(unit, 1)}f} {amounts.UNITS[unit]}"]
     if rate > 0:
-        scale = _unit(int(rate))
-        parts.append(f"{rate / 1024**scale:.0f} {_UNITS[scale]}/s")
+        parts.append(amounts.rate(rate))
         left = _remaining(total - fetched, rate)
         if left is not None:
-            parts.append(f"{_duration(left)} left")
+            parts.append(f"{amounts.duration(left)} left")
     return f"{percent} % ({', '.join(parts)})"
 
 
@@ -105,16 +104,3 @@ def _remaining(count: int, rate: float) -> float | None:
     if count <= 0:
         return 0.0
     return count / rate if rate > 0 else None
-
-
-def _unit(count: int) -> int:
-    return min((max(count, 1).bit_length() - 1) // 10, len(_UNITS) - 1)
-
-
-def _duration(seconds: float) -> str:
-    whole = round(seconds)
-    if whole < 120:
-        return f"{whole} s"
-    if whole < 7200:
-        return f"{whole // 60} min"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -16,7 +16,9 @@ from csi_driver.errors import Conflict, InvalidRequest, NotFound, StillPulling
 from csi_driver.host.mounts import Mounts, place_of
 from csi_driver.host.origins import mounted_below
 from csi_driver.inflight import Dropped, KeyedLocks, Lock, Wait
+from csi_driver.puller.puller import Told
 from csi_driver.puller.request import PullRequest
+from csi_driver.volumes.announcer import Announcer
 from csi_driver.volumes.records import Records
 from csi_driver.volumes.volume import PublishSpec, Volume, VolumeStats
 
@@ -27,7 +29,7 @@ class Puller(Protocol):
     """Who brings snapshots of models to this node."""
 
     def snapshot(
-        self, request: PullRequest, wait: Wait, *, known: str | None = None
+        self, request: PullRequest, wait: Wait, *, known: str | None = None, told: Told | None = None
     ) -> AbstractContextManager[Snapshot]: ...
 
     def cached(self, key: str) -> Snapshot | None: ...
@@ -42,10 +44,13 @@ class Publisher:
     publish of the same volume that still waits for its pull; the pull itself goes on into the cache.
     """
 
-    def __init__(self, *, puller: Puller, records: Records, mounts: Mounts, root: Path, noexec: bool) -> None:
+    def __init__(
+        self, *, puller: Puller, records: Records, mounts: Mounts, announcer: Announcer, root: Path, noexec: bool
+    ) -> None:
         self._puller = puller
         self._records = records
         self._mounts = mounts
+        self._announcer = announcer
         self._root = root
         self._noexec = noexec
         self._locks: KeyedLocks[str] = KeyedLocks()
@@ -66,13 +71,19 @@ class Publisher:
                 return
             self._refuse_occupied(spec)
             request = PullRequest(spec.reference, spec.selection, spec.policy, spec.keychain)
-            with self._puller.snapshot(request, wait, known=known.manifest_digest if known else None) as snapshot:
+            digest = known.manifest_digest if known else None
+            with (
+                self._announcer.publishing(spec) as story,
+                self._puller.snapshot(request, wait, known=digest, told=story.pulling) as snapshot,
+            ):
                 self._mount(spec, known, snapshot)
+                story.mounted(snapshot.size)
 
     def unpublish(self, volume_id: str, target: Path) -> None:
         """Make the model disappear from `target` and remove the directory; an unknown volume is fine."""
         self._refuse_own(target)
         self._interrupt(volume_id)
+        self._announcer.forget(volume_id)
         with self._hold(volume_id, target, patience=_PATIENCE):
             known = self._records.get(volume_id)
             if known is None or target not in known.targets:

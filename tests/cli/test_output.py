@@ -1,4 +1,4 @@
-"""How things are written: sizes, columns, names, and how far work is."""
+"""How things are written: columns, names, and how far work is."""
 
 import io
 import os
@@ -6,29 +6,9 @@ import os
 import pytest
 
 from csi_driver.cli.driver import amounts
-from csi_driver.cli.output import emit_fields, emit_json, emit_table, human_size, printable
+from csi_driver.cli.output import emit_fields, emit_json, emit_table, printable
 from csi_driver.cli.progress import Lines, meter
 from csi_driver.transfer.progress import Progress, describe
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [
-        (0, "0 B"),
-        (1, "1 B"),
-        (999, "999 B"),
-        (1023, "1.0 KiB"),
-        (1536, "1.5 KiB"),
-        (1 << 20, "1.0 MiB"),
-        (91_617_632, "87.4 MiB"),
-        (1 << 30, "1.0 GiB"),
-        (750 << 30, "750.0 GiB"),
-        (1 << 50, "1.0 PiB"),
-        (5 << 60, "5120.0 PiB"),
-    ],
-)
-def test_sizes_are_written_in_binary_units(size: int, text: str) -> None:
-    assert human_size(size) == text
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Publishing and unpublishing, on real mounts; only the puller is a stand-in that has every model at once."""
 
 import os
+import re
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -18,11 +19,14 @@ from csi_driver.inflight import Deadline, Wait, spawn
 from csi_driver.oci.digest import Digest
 from csi_driver.oci.reference import Reference
 from csi_driver.oci.selection import Selection
+from csi_driver.puller.puller import Told
 from csi_driver.puller.request import PullRequest, snapshot_key
+from csi_driver.transfer.progress import Totals
+from csi_driver.volumes.announcer import Announcement, Announcer
 from csi_driver.volumes.publisher import Publisher
 from csi_driver.volumes.records import Records
 from csi_driver.volumes.recovery import Recovered, mounted_snapshots, recover
-from csi_driver.volumes.volume import PublishSpec
+from csi_driver.volumes.volume import Pod, PublishSpec
 
 pytestmark = pytest.mark.usefixtures("mount_namespace")
 
@@ -43,14 +47,19 @@ class EveryModel:
         self.known: list[str | None] = []
         self.released: list[str] = []
         self.failure: Exception | None = None
+        self.steps: list[Totals] = []  # how far the pull is, each time that the caller hears of it
         self.asked = threading.Event()
         self.ready = threading.Event()
         self.ready.set()
 
     @contextmanager
-    def snapshot(self, request: PullRequest, wait: Wait, *, known: str | None = None) -> Iterator[Snapshot]:
+    def snapshot(
+        self, request: PullRequest, wait: Wait, *, known: str | None = None, told: Told | None = None
+    ) -> Iterator[Snapshot]:
         self.known.append(known)
         self.asked.set()
+        for totals in self.steps if told else ():
+            told(totals)
         wait.until(self.ready.is_set)
         if self.failure:
             raise self.failure
@@ -84,11 +93,19 @@ class Node:
         self.pods.mkdir()
         self.models = EveryModel(self.root)
         self.mounts = Mounts()
+        self.announced: list[Announcement] = []
         self.records = Records(self.root / "volumes")
         self.publisher = self.new_publisher()
 
     def new_publisher(self) -> Publisher:
-        return Publisher(puller=self.models, records=self.records, mounts=self.mounts, root=self.root, noexec=False)
+        return Publisher(
+            puller=self.models,
+            records=self.records,
+            mounts=self.mounts,
+            announcer=Announcer(post=self.announced.append),
+            root=self.root,
+            noexec=False,
+        )
 
     def spec(self, name: str = "a", **changes: Any) -> PublishSpec:
         return replace(PublishSpec(f"csi-{name}", self.pods / name, MODEL), **changes)
@@ -338,3 +355,64 @@ def test_a_publish_whose_caller_left_before_it_ran_leaves_nothing(node: Node) ->
         node.publisher.publish(spec, left)
     assert not spec.target_path.exists()
     assert node.records.all() == []
+
+
+POD = Pod("team", "web-1", "u-1", "default")
+GIB = 1 << 30
+
+
+def told(node: Node) -> list[tuple[str, str]]:
+    """The reason and the text of each announcement."""
+    return [(each.reason, each.message) for each in node.announced]
+
+
+def totals(fetched: int) -> Totals:
+    return Totals(fetched=fetched * GIB, total=4 * GIB, bytes_per_second=GIB)
+
+
+def test_a_pod_hears_of_a_model_that_was_here_already(node: Node) -> None:
+    node.publisher.publish(node.spec(pod=POD), soon())
+    assert told(node) == [("MountedModel", f"mounted {MODEL} (42 B), which was on this node already")]
+
+
+def test_a_pod_hears_how_far_its_pull_is_and_how_long_it_took(node: Node) -> None:
+    node.models.steps = [totals(0), totals(1), totals(3)]
+    node.publisher.publish(node.spec(pod=POD), soon())
+    (_, first), (_, second), (reason, last) = told(node)
+    assert first == f"pulling {MODEL}: 25 % (1.0 of 4.0 GiB, 1 GiB/s, 3 s left)"
+    assert second == f"pulling {MODEL}: 75 % (3.0 of 4.0 GiB, 1 GiB/s, 1 s left)"
+    assert reason == "PulledModel"
+    assert re.fullmatch(rf"pulled {MODEL} \(42 B\) in \d+ s, .*/s", last)
+
+
+def test_a_pull_that_outlives_a_call_is_told_as_pulled_by_the_one_that_finds_it_done(node: Node) -> None:
+    node.models.steps, node.models.failure = [totals(0)], StillPulling("25 %")
+    with pytest.raises(StillPulling):
+        node.publisher.publish(node.spec(pod=POD), soon())
+    assert told(node) == []
+    node.models.steps, node.models.failure = [], None
+    node.publisher.publish(node.spec(pod=POD), soon())
+    assert [reason for reason, _ in told(node)] == ["PulledModel"]
+
+
+def test_a_pod_hears_why_its_model_cannot_be_had(node: Node) -> None:
+    node.models.failure = Unavailable("the registry is down")
+    with pytest.raises(Unavailable):
+        node.publisher.publish(node.spec(pod=POD), soon())
+    assert told(node) == [("FailedModel", "the registry is down")]
+    assert node.announced[0].warning
+
+
+def test_without_a_pod_nobody_is_told(node: Node) -> None:
+    node.publisher.publish(node.spec(), soon())
+    assert told(node) == []
+
+
+def test_what_was_unpublished_while_it_was_pulled_begins_anew(node: Node) -> None:
+    node.models.steps, node.models.failure = [totals(0)], StillPulling("25 %")
+    with pytest.raises(StillPulling):
+        node.publisher.publish(node.spec(pod=POD), soon())
+    node.publisher.unpublish("csi-a", node.pods / "a")
+    node.models.steps, node.models.failure = [], None
+    node.publisher.publish(node.spec(pod=POD), soon())
+    assert [reason for reason, _ in told(node)] == ["MountedModel"]

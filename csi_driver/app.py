@@ -26,7 +26,7 @@ from csi_driver.host import files
 from csi_driver.host.mounts import Mounts
 from csi_driver.inflight import Deadline, Stop, every, spawn
 from csi_driver.kube.api import Api
-from csi_driver.kube.events import Event, Events
+from csi_driver.kube.events import Events
 from csi_driver.kube.node import KubeNode
 from csi_driver.metrics import Metrics
 from csi_driver.oci.descriptor import Platform
@@ -39,7 +39,8 @@ from csi_driver.registry.retry import Retry
 from csi_driver.registry.transport import Transport
 from csi_driver.tracing import Tracing
 from csi_driver.transfer.engine import Engine
-from csi_driver.volumes.announcer import Announcement, Announcer
+from csi_driver.volumes.announcer import Announcer
+from csi_driver.volumes.cluster import Cluster
 from csi_driver.volumes.inventory import Inventory
 from csi_driver.volumes.publisher import Publisher
 from csi_driver.volumes.records import Records
@@ -79,8 +80,8 @@ class Driver:
         self._transport = Transport(stall_timeout=pull.stall_timeout_in_seconds, proxy_url=pull.proxy_url)
         self._puller = self._new_puller()
         self._metrics.watch("model_csi_pulls_under_way", "Pulls that are going on.", self._puller.under_way)
-        self._api = Api(timeout=config.kubernetes.timeout_in_seconds, kubeconfig=config.kubernetes.kubeconfig)
-        self._events = Events(api=self._api, component=config.service_name, node=config.node_id)
+        self._inventory = Inventory(cache=self._cache, records=self._records)
+        self._cluster = self._new_cluster()
         self._waiting = WaitingRoom(hold_seconds=config.pull_config.publish_hold_in_seconds, places=PLACES)
         self._server = self._new_server()
         self._ready = False
@@ -94,20 +95,11 @@ class Driver:
             self._metrics.serve(self._config.metrics_addr)
         self._server.start()
         self._ready = True
+        self._cluster.start()
         spawn("clean-trash", self._clean_trash)
         every("configuration", _LOOK, self.reload, self._stop, failed=_refuse)
         for chore in (self._expire_ingests, self._expire_memories, self._collect):
             every("housekeeping", _HOUR, chore, self._stop, failed=_tell)
-
-    def _start_telling_the_cluster(self) -> None:
-        settings = self._config.kubernetes
-        node = KubeNode(api=self._api, name=self._config.node_id, driver=self._config.service_name)
-        if settings.events:
-            every("events", _FLUSH, self._events.flush, self._stop, failed=_tell)
-        if settings.startup_taint:
-            every("startup-taint", 1.0, ...)
-        if settings.node_labels:
-            every(...)
 
     def reload(self) -> None:
         """Let the configuration file's live settings take effect; raises `InvalidRequest` and changes nothing."""
@@ -158,17 +150,28 @@ class Driver:
             concurrency=pull.concurrency,
         )
 
+    def _new_cluster(self) -> Cluster:
+        config, settings = self._config, self._config.kubernetes
+        kubeconfig = Path(settings.kubeconfig) if settings.kubeconfig else None
+        api = Api(timeout=settings.timeout_in_seconds, kubeconfig=kubeconfig)
+        return Cluster(
+            settings=settings,
+            events=Events(api=api, component=config.service_name, node=config.node_id),
+            node=KubeNode(api=api, name=config.node_id, driver=config.service_name),
+            inventory=self._inventory,
+            stop=self._stop,
+        )
+
     def _new_server(self) -> Server:
         config = self._config
         publisher = Publisher(
             puller=self._puller,
             records=self._records,
             mounts=self._mounts,
-            announcer=Announcer(post=self._announce),
+            announcer=Announcer(post=self._cluster.announce),
             root=config.root_dir,
             noexec=config.noexec,
         )
-        inventory = Inventory(cache=self._cache, records=self._records)
         return Server(
             endpoint=Endpoint.parse(config.csi_endpoint),
             identity=Identity(name=config.service_name, ready=lambda: self._ready),
@@ -176,7 +179,7 @@ class Driver:
                 publisher=publisher, waiting=self._waiting, service_name=config.service_name, node_id=config.node_id
             ),
             controller=Controller(),
-            models=Models(puller=self._puller, inventory=inventory, waiting=self._waiting),
+            models=Models(puller=self._puller, inventory=self._inventory, waiting=self._waiting),
             waiting=self._waiting,
             observe=self._metrics.observe,
             tracing=self._tracing,

@@ -6,11 +6,10 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from csi_driver.kube.api import Api, Object, core
-
 from csi_driver import log
 from csi_driver.errors import AccessDenied, Conflict, DriverError, NotFound, Unauthenticated, Unavailable
 from csi_driver.inflight import Lock
+from csi_driver.kube.api import Api, Object, core
 
 _MOST_PENDING = 1000  # more than kubelet allows pods on a node, with a few reasons each
 _MOST_KNOWN = 5000

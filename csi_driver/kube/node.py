@@ -4,10 +4,9 @@ import hashlib
 import re
 from collections.abc import Iterable
 
-from csi_driver.kube.api import Api, core
-
 from csi_driver import log
 from csi_driver.errors import Conflict
+from csi_driver.kube.api import Api, core
 
 _TRIES = 5  # a node is written by several; who writes at the same time as another reads again
 

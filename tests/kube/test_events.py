@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from csi_driver.kube.api import Api, core
-from tests.fixtures.kubernetes import EmbeddedApi
 
+from csi_driver.kube.api import Api, core
 from csi_driver.kube.events import Event, Events
 from tests.fixtures.faults import Fault
+from tests.fixtures.kubernetes import EmbeddedApi
 
 EVENTS = core("events", namespace="team")
 PULLING = Event("team", "web-1", "u-1", "csi-1", "PullingModel", "pulling r/m:v1: 10 %")

@@ -3,12 +3,12 @@
 import re
 
 import pytest
-from csi_driver.kube.api import Api, core
-from tests.fixtures.kubernetes import EmbeddedApi
 
 from csi_driver.errors import Conflict
+from csi_driver.kube.api import Api, core
 from csi_driver.kube.node import KubeNode, label_of
-from tests.fixtures.faults import Fault
+from tests.fixtures.faults import Fault, Seen
+from tests.fixtures.kubernetes import EmbeddedApi
 
 DRIVER = "model.csi.modelpack.org"
 NODE = core("nodes", "node-1")
@@ -35,11 +35,12 @@ def test_the_startup_taint_goes_and_all_others_stay(kubernetes: EmbeddedApi, nod
 
 
 def test_a_node_that_somebody_else_writes_meanwhile_is_read_again(kubernetes: EmbeddedApi, node: KubeNode) -> None:
-    def tainted_by_another() -> None:
+    def tainted_by_another(_: Seen) -> bool:
         kubernetes.objects[NODE]["metadata"]["resourceVersion"] = "2"
         kubernetes.objects[NODE]["spec"]["taints"] = [OTHER, TAINT, {"key": "disk", "effect": "NoExecute"}]
+        return False
 
-    kubernetes.faults.add(Fault(then=tainted_by_another), path=NODE, method="GET", times=1)
+    kubernetes.faults.add(Fault(), path=NODE, method="PATCH", when=tainted_by_another)
     node.remove_taint(TAINT["key"])
     assert [taint["key"] for taint in kubernetes.objects[NODE]["spec"]["taints"]] == ["nvidia.com/gpu", "disk"]
 

@@ -58,8 +58,9 @@ class EveryModel:
     ) -> Iterator[Snapshot]:
         self.known.append(known)
         self.asked.set()
-        for totals in self.steps if told else ():
-            told(totals)
+        if told:
+            for totals in self.steps:
+                told(totals)
         wait.until(self.ready.is_set)
         if self.failure:
             raise self.failure

@@ -10,7 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from csi_driver import __version__, log
+from csi_driver.cache.gc import Plan
 from csi_driver.cache.layout import Places
+from csi_driver.cache.limits import Limits
+from csi_driver.cache.pins import Pins
 from csi_driver.cache.references import References
 from csi_driver.cache.store import Cache
 from csi_driver.config import Config, LiveConfig
@@ -33,6 +36,7 @@ from csi_driver.oci.descriptor import Platform
 from csi_driver.puller.artifact import Artifacts
 from csi_driver.puller.puller import Puller
 from csi_driver.puller.resolver import Resolver
+from csi_driver.puller.wishes import configured_pins
 from csi_driver.registry.client import Registry
 from csi_driver.registry.keychain import Keychain
 from csi_driver.registry.retry import Retry
@@ -51,6 +55,7 @@ _GRACE = 20.0  # seconds; Kubernetes gives a pod 30 (terminationGracePeriodSecon
 _LAST_SPANS = 2.0  # seconds
 _SECRET_BYTES = 32
 _LOOK = 10.0  # seconds between looks at the configuration file
+_MINUTE = 60.0
 _HOUR = 3600.0
 _DAY = 24 * _HOUR
 _INGESTS_KEPT = 3 * _DAY  # what a pull that nobody repeats has fetched
@@ -62,7 +67,7 @@ class Driver:
 
     def __init__(self, config: Config, path: Path | None = None) -> None:
         """`path` is the file that `config` came from, which is looked at for changes."""
-        self._live = LiveConfig(config, path)
+        self._live = LiveConfig(config, path, check=configured_pins)
         # The mount table knows no links, so it tells what is in use only of a data root that is named without any.
         self._config = config = replace(config, root_dir=config.root_dir.resolve())
         self._places = Places(config.root_dir)
@@ -74,8 +79,18 @@ class Driver:
         self._mounts = Mounts()
         self._records = Records(self._places.volumes)
         self._references = References(self._places.references)
-        limit = config.features.disk_usage_limit
-        self._cache = Cache(config.root_dir, in_use=self._snapshots_in_use, max_bytes=limit)
+        self._pins = Pins(
+            self._places.pins,
+            configured=lambda: configured_pins(self._live.current()),
+            meanings=self._references.meanings,
+        )
+        self._cache = Cache(
+            config.root_dir,
+            in_use=self._snapshots_in_use,
+            pinned=self._pins.keys,
+            limits=lambda: Limits.of(self._live.current()),
+            evicted=_tell_evicted,
+        )
         pull = config.pull_config
         self._transport = Transport(stall_timeout=pull.stall_timeout_in_seconds, proxy_url=pull.proxy_url)
         self._puller = self._new_puller()
@@ -96,9 +111,10 @@ class Driver:
         self._server.start()
         self._ready = True
         self._cluster.start()
-        spawn("clean-trash", self._clean_trash)
+        spawn("trash", lambda: self._cache.sweep(self._stop))
         every("configuration", _LOOK, self.reload, self._stop, failed=_refuse)
-        for chore in (self._expire_ingests, self._expire_memories, self._collect):
+        every("collect", _MINUTE, self._cache.collect, self._stop, failed=_tell)
+        for chore in (self._expire_ingests, self._expire_memories):
             every("housekeeping", _HOUR, chore, self._stop, failed=_tell)
 
     def reload(self) -> None:
@@ -188,24 +204,13 @@ class Driver:
     def _snapshots_in_use(self) -> set[str]:
         return mounted_snapshots(self._records.all(), self._mounts, self._places.snapshots)
 
-    def _clean_trash(self) -> None:
-        try:
-            self._cache.clean_trash()
-        except OSError as error:
-            log.warning("the trash could not be emptied; the next start tries again", error=error)
-
     def _expire_ingests(self) -> None:
         self._cache.expire_ingests(_INGESTS_KEPT)
 
     def _expire_memories(self) -> None:
         self._cache.expire_manifests(_MEMORIES_KEPT)
         self._cache.expire_origins(_MEMORIES_KEPT)
-        self._references.expire(_MEMORIES_KEPT)
-
-    def _collect(self) -> None:
-        freed = self._cache.collect()
-        if freed.bytes:
-            log.event("collected", freed_bytes=freed.bytes, snapshots=len(freed.snapshots), layers=len(freed.layers))
+        self._references.expire(_MEMORIES_KEPT, keep=self._pins.names())
 
 
 def run(config: Config, path: Path | None = None) -> None:
@@ -233,8 +238,12 @@ def run(config: Config, path: Path | None = None) -> None:
         driver.stop()
 
 
+def _tell_evicted(plan: Plan) -> None:
+    log.event("evicted", freed_bytes=plan.room.bytes, snapshots=len(plan.snapshots), layers=len(plan.layers))
+
+
 def _tell(error: Exception) -> None:
-    log.event("housekeeping failed and is tried again in an hour", level=logging.ERROR, error=error)
+    log.event("housekeeping failed and is tried again later", level=logging.ERROR, error=error)
 
 
 def _refuse(error: Exception) -> None:

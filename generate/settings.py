@@ -47,7 +47,7 @@ _LIVE = " *Live.*"
 def shown(default: object) -> str:
     """A default in a table; nothing for what is empty."""
     text = str(default).lower() if isinstance(default, bool) else str(default).removesuffix(".0")
-    return f"`{text}`" if default not in ("", ()) else ""
+    return f"`{text}`" if default not in ("", (), None) else ""
 
 
 def live_names() -> str:

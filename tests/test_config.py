@@ -98,6 +98,11 @@ def test_an_empty_file_or_section_means_the_defaults(tmp_path: Path) -> None:
         ("log_format: xml", "log_format"),
         ("features: {disk_usage_limit: plenty}", "features.disk_usage_limit"),
         ("features: {disk_usage_limit: -1}", "features.disk_usage_limit"),
+        ("cache: {high_water: 101%}", "cache.high_water"),
+        ("cache: {keep_free: some}", "cache.keep_free"),
+        ("cache: {pins: registry.local/model}", "cache.pins"),
+        ("cache: {low_water: 90%}", "cache.low_water is 90% and cache.high_water 85%"),
+        ("cache: {low_water: 1GiB}", "both must be shares or both sizes"),
         ("service_name: a name", "service_name"),
         (f"service_name: {'a' * 64}", "service_name"),
         ("node_id: " + "n" * 257, "node_id"),
@@ -127,3 +132,12 @@ def test_controller_mode_is_refused() -> None:
 def test_sizes_are_read_as_people_write_them(tmp_path: Path, text: str, size: int) -> None:
     config: Config = load(written(tmp_path, f"features: {{disk_usage_limit: {text}}}"), {})
     assert config.features.disk_usage_limit == size
+
+
+def test_water_marks_are_shares_of_the_filesystem_or_sizes_of_the_cache(tmp_path: Path) -> None:
+    shares = load(written(tmp_path, "cache: {high_water: 90 %, low_water: 12.5%}"), {}).cache
+    assert (shares.high_water.of(1000), shares.low_water.of(1000)) == (900, 125)
+    sizes = load(written(tmp_path, "cache: {high_water: 2TiB, low_water: 1TiB, keep_free: 10%}"), {}).cache
+    assert (sizes.high_water.bytes, sizes.low_water.bytes) == (2 << 40, 1 << 40)
+    assert sizes.keep_free is not None
+    assert sizes.keep_free.of(50) == 5

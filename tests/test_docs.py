@@ -37,7 +37,7 @@ def settings(section: Any, prefix: str = "") -> list[tuple[str, str, str]]:
 def shown(default: object) -> str:
     """A default as the table of settings has it."""
     text = str(default).lower() if isinstance(default, bool) else str(default).removesuffix(".0")
-    return f"`{text}`" if default not in ("", ()) else ""
+    return f"`{text}`" if default not in ("", (), None) else ""
 
 
 def test_every_setting_is_documented_and_nothing_else_is() -> None:

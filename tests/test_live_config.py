@@ -62,12 +62,25 @@ def test_a_configmaps_turned_link_is_a_change_and_a_missing_file_is_none(tmp_pat
     assert config.current().log_level == "error"
 
 
+def test_what_only_other_floors_can_judge_is_refused_like_any_wrong_setting(path: Path) -> None:
+    root = f"node_id: here\nroot_dir: {path.parent}/root\n"
+    path.write_text(root)
+    driver = Driver(load(path, {}), path)
+    path.write_text(f"{root}cache: {{pins: ['sha256:short']}}\n")
+    with pytest.raises(InvalidRequest, match=r"setting cache\.pins: 'sha256:short'"):
+        driver.reload()
+    path.write_text(f"{root}cache: {{pins: [registry.local/UPPER]}}\n")
+    with pytest.raises(InvalidRequest, match="UPPER"):
+        Driver(load(path, {}), path)
+
+
 def test_the_driver_takes_over_the_level_of_its_log(path: Path) -> None:
+    path.write_text(f"log_level: info\nroot_dir: {path.parent}/root\n")
     driver = Driver(load(path, {}), path)
     logger = logging.getLogger("model-csi")
     before = (logger.level, logger.handlers[:], logger.propagate)
     try:
-        path.write_text("log_level: error\nnode_id: here\n")
+        path.write_text(f"log_level: error\nroot_dir: {path.parent}/root\n")
         driver.reload()
         assert logger.level == logging.ERROR
     finally:

@@ -3,7 +3,7 @@
 import errno
 import os
 import stat
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +21,12 @@ from csi_driver.oci.layout import placement
 
 @dataclass(slots=True)
 class Assembled:
-    """What a tree came to hold: bytes and number of its files and links, and the bytes that no layer shares."""
+    """What a tree came to hold: bytes and number of its files and links, and what of its room no layer shares."""
 
     size: int = 0
     files: int = 0
     own_bytes: int = 0
+    own_inodes: int = 0
 
 
 class _Entry(NamedTuple):  # made for every file: in a quarter of the time of a frozen dataclass
@@ -57,7 +58,15 @@ def assemble(root: Path, spec: SnapshotSpec, layers: Layers) -> Assembled:
         if not assembly.owners:
             raise UnsupportedArtifact(f"{spec.reference} holds no files, or none that are not excluded")
         writer.finish()
+    assembly.result.own_inodes += len({parent for path in assembly.owners for parent in _parents(path)})
     return assembly.result
+
+
+def _parents(path: str) -> Iterator[str]:
+    """The directories that a file lies in, the root last."""
+    while path:
+        path = path.rpartition("/")[0]
+        yield path
 
 
 def _selected(layer: Layer, spec: SnapshotSpec, layers: Layers) -> Generator[_Entry, None, None]:
@@ -114,6 +123,7 @@ class _Assembly:
         self.result.files += 1
         self.result.size += len(file.content)
         self.result.own_bytes += len(file.content)
+        self.result.own_inodes += 1
 
     def add(self, layer: Layer, entry: _Entry) -> None:
         self._refuse_file_as_parent(layer, entry.path)
@@ -144,10 +154,12 @@ class _Assembly:
         if stat.S_ISLNK(status.st_mode):
             target = os.readlink(entry.name, dir_fd=entry.directory)
             self.writer.symlink(entry.path, target, mtime_ns=status.st_mtime_ns)
+            self.result.own_inodes += 1
             return
         mode = stat.S_IMODE(status.st_mode)
         if entry.mode not in (None, mode) or not self._link(entry):
             self.result.own_bytes += self._copy(entry, entry.mode or mode, status.st_mtime_ns)
+            self.result.own_inodes += 1
         self.result.size += status.st_size
 
     def _link(self, entry: _Entry) -> bool:

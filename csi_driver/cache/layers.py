@@ -7,21 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csi_driver.cache.layout import LayerId, Places
+from csi_driver.cache.room import Room
 from csi_driver.host import files
 from csi_driver.host.directories import Directories, walk
 from csi_driver.inflight import Lock
 from csi_driver.oci.layer import file_mode
 
 _JOURNALS = ("journal", "previous/journal")
-_BLOCK = 512  # bytes; the unit of st_blocks, whatever the filesystem's own (stat(3type))
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Something on the disk: the bytes it takes, and when it was last written or linked (seconds since the epoch)."""
+    """Something on the disk: what it takes, and when it was last written or linked (seconds since the epoch)."""
 
     bytes: int
     since: float
+    inodes: int = 1
+
+    @property
+    def room(self) -> Room:
+        return Room(self.bytes, self.inodes)
 
 
 class Layers:
@@ -33,7 +38,7 @@ class Layers:
     def __init__(self, places: Places) -> None:
         self._places = places
         self._lock = Lock()
-        self._sizes: dict[LayerId, int] = {}  # of trees: they never change, and walking them takes time
+        self._sizes: dict[LayerId, Room] = {}  # of trees: they never change, and walking them takes time
 
     def get(self, layer: LayerId) -> Path | None:
         """The layer's file, or the directory it was unpacked to; None if it is not here, whole and verified."""
@@ -100,14 +105,14 @@ class Layers:
     def _held(self, layer: LayerId, path: Path) -> Held:
         status = path.stat()
         if not layer.is_tree:
-            return Held(status.st_blocks * _BLOCK, status.st_ctime)
+            return Held(status.st_blocks * files.BLOCK, status.st_ctime)
         with self._lock:
             size = self._sizes.get(layer)
         if size is None:
-            size = _usage(path).bytes
+            size = _usage(path).room
             with self._lock:
                 self._sizes[layer] = size
-        return Held(size, status.st_ctime)
+        return Held(size.bytes, status.st_ctime, size.inodes)
 
     def _publish_file(self, layer: LayerId, mode: int | None, mtime_ns: int | None) -> Path:
         content = self._places.ingest(layer) / "content"
@@ -143,20 +148,22 @@ def _named(directory: Path) -> Iterator[tuple[LayerId, Path]]:
 
 def _usage(path: Path) -> Held:
     """What a directory with all below it takes; nothing if it is missing."""
-    total, since = 0, 0.0
+    total, inodes, since = 0, 0, 0.0
     seen: set[int] = set()
     try:
         with Directories(path) as directories:
             for listing in walk(directories):
+                inodes += 1
                 since = max(since, os.fstat(listing.descriptor).st_mtime)
                 for entry in listing.others:
                     status = entry.stat(follow_symlinks=False)
                     if status.st_ino not in seen:
-                        total += status.st_blocks * _BLOCK
+                        total += status.st_blocks * files.BLOCK
+                        inodes += 1
                     if status.st_nlink > 1:
                         seen.add(status.st_ino)
                     if not listing.path and stat.S_ISREG(status.st_mode):
                         since = max(since, status.st_mtime)
     except FileNotFoundError:
         pass  # published or discarded while it was looked at
-    return Held(total, since)
+    return Held(total, since, inodes)

@@ -53,6 +53,7 @@ class Places:
     manifests/sha256/ab/abcd….json  manifests as the registry served them
     origins/<name>@<sha256>         which registries have served a layer
     references/ volumes/            what references meant, for whom; the volumes of this node
+    pins/                           models that are never given up
     trash/                          renamed here first, removed after
     ```
     """
@@ -100,6 +101,10 @@ class Places:
         return self.root / "volumes"
 
     @property
+    def pins(self) -> Path:
+        return self.root / "pins"
+
+    @property
     def trash(self) -> Path:
         return self.root / "trash"
 
@@ -107,7 +112,12 @@ class Places:
     def directories(self) -> tuple[Path, ...]:
         """All directories that must exist before anything is kept."""
         return (self.ingests, self.layers, self.snapshots, self.manifests, self.origins, self.references, self.volumes,
-                self.trash)  # fmt: skip
+                self.pins, self.trash)  # fmt: skip
+
+    @property
+    def written_into(self) -> tuple[Path, ...]:
+        """The directories whose files are replaced whole, where a killed writer may have left a half."""
+        return (self.root, self.ingests, self.origins, self.references, self.volumes, self.pins)
 
     def ingest(self, layer: LayerId) -> Path:
         return self.ingests / layer.name

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from csi_driver.host import files
 from csi_driver.oci.digest import Digest
 
 _FORMAT = 1
+_NO_MEMORY = (FileNotFoundError, ValueError, KeyError, TypeError)  # of a file that is gone or damaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class References:
             if record["format"] != _FORMAT or record["reference"] != reference:
                 return None
             return Remembered(Digest.parse(record["digest"]), float(record["seen_at"]))
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except _NO_MEMORY:
             return None
 
     def forget(self, reference: str, fingerprint: str) -> None:
@@ -58,16 +59,33 @@ class References:
             return
         files.sync_directory(self._directory)
 
-    def expire(self, older_than_seconds: float) -> int:
-        """Forget what nobody asked about for so long, as credentials change and models go; returns how many."""
+    def meanings(self) -> dict[str, set[Digest]]:
+        """What every reference is remembered to have meant, whoever it was told."""
+        found: dict[str, set[Digest]] = {}
+        for path in self._directory.glob("*.json"):
+            with suppress(*_NO_MEMORY):
+                record = json.loads(path.read_bytes())
+                found.setdefault(str(record["reference"]), set()).add(Digest.parse(record["digest"]))
+        return found
+
+    def expire(self, older_than_seconds: float, *, keep: Collection[str] = ()) -> int:
+        """Forget what nobody asked about for so long, as credentials change and models go; returns how many.
+
+        What the references to `keep` have meant is not forgotten.
+        """
         now = self._clock()
         count = 0
         for path in self._directory.glob("*.json"):
             with suppress(FileNotFoundError):  # forgotten meanwhile
-                if now - path.stat().st_mtime > older_than_seconds:
+                if now - path.stat().st_mtime > older_than_seconds and not (keep and self._name(path) in keep):
                     path.unlink()
                     count += 1
         return count
+
+    def _name(self, path: Path) -> str:
+        with suppress(*_NO_MEMORY):
+            return str(json.loads(path.read_bytes())["reference"])
+        return ""
 
     def _path(self, reference: str, fingerprint: str) -> Path:
         name = hashlib.sha256(f"{reference}\0{fingerprint}".encode()).hexdigest()

@@ -11,6 +11,7 @@ from typing import Any
 
 from csi_driver import log
 from csi_driver.cache.layout import LayerId, Places
+from csi_driver.cache.room import Room
 from csi_driver.host import files
 from csi_driver.oci.digest import Digest
 from csi_driver.oci.layer import GeneratedFile, Layer
@@ -39,9 +40,10 @@ class SnapshotSpec:
 class Snapshot:
     """A complete, read-only tree, and what it was made of.
 
-    `size` is the length of all files as a pod sees it, in bytes, and `files` counts files and links. `own_bytes` is the
-    part of it that no layer shares. `created` and `last_used` are seconds since the epoch. `parents` are references of
-    models that it holds parts of: who may not read them may not have it.
+    `size` is the length of all files as a pod sees it, in bytes, and `files` counts files and links. `own_bytes` and
+    `own_inodes` are what it takes of the disk that no layer shares: directories, links and files of its own. `created`
+    and `last_used` are seconds since the epoch. `parents` are references of models that it holds parts of: who may not
+    read them may not have it.
     """
 
     key: str
@@ -56,6 +58,11 @@ class Snapshot:
     created: float
     last_used: float
     parents: tuple[str, ...] = ()
+    own_inodes: int = 0
+
+    @property
+    def own_room(self) -> Room:
+        return Room(self.own_bytes, self.own_inodes)
 
     def encode(self) -> bytes:
         return json.dumps(
@@ -68,6 +75,7 @@ class Snapshot:
                 "size": self.size,
                 "files": self.files,
                 "own_bytes": self.own_bytes,
+                "own_inodes": self.own_inodes,
                 "created": self.created,
                 "parents": list(self.parents),
             }
@@ -93,6 +101,7 @@ class Snapshot:
                 created=float(fields["created"]),
                 last_used=last_used,
                 parents=tuple(str(parent) for parent in fields.get("parents", ())),
+                own_inodes=int(fields.get("own_inodes", 0)),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not the description of a snapshot: {error!r}") from error

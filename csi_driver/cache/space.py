@@ -1,23 +1,35 @@
 """Room on the disk, promised to one pull at a time before its first byte is fetched."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from csi_driver.cache.gc import Inventory
+from csi_driver.cache.holders import holders, told
 from csi_driver.cache.layout import LayerId
+from csi_driver.cache.limits import Limits
+from csi_driver.cache.room import Room, shown
 from csi_driver.errors import NoSpace
 from csi_driver.host.files import Usage
 from csi_driver.inflight import Lock
 
-_LEAST_FREE = 256 << 20  # bytes; a filesystem without any free space is slow, and other programs break on it
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A layer that a registry is to serve, and the room that all of it takes."""
+
+    layer: LayerId
+    registry: str
+    room: Room
 
 
 class Space:
     """What the disk, and the cap on the cache, still have room for.
 
-    A layer that two pulls wait for counts once, and of every layer only what is not on the disk yet. `max_bytes` caps
-    what the cache holds, 0 means no cap; `keep_free` bytes of the filesystem stay free, by default 1 % of it but at
-    most 256 MiB. `make_room` gives up at least so many bytes, or nothing.
+    A layer that two pulls wait for counts once, and of every layer only what is not on the disk yet. A layer that is
+    here and that another registry served (`is_served` tells) takes its room a second time until it has arrived again.
+    `reclaim` waits until what was given up before is gone; `make_room` gives up at least so much, or nothing: what was
+    used lately only when it is told to be `urgent`.
     """
 
     def __init__(
@@ -25,98 +37,97 @@ class Space:
         *,
         usage: Callable[[], Usage],
         inventory: Callable[[], Inventory],
-        make_room: Callable[[int], object],
-        max_bytes: int = 0,
-        keep_free: int | None = None,
+        is_served: Callable[[LayerId, str], bool],
+        reclaim: Callable[[], object],
+        make_room: Callable[[Room, bool], object],
+        limits: Callable[[], Limits],
     ) -> None:
         self._usage = usage
         self._inventory = inventory
+        self._is_served = is_served
+        self._reclaim = reclaim
         self._make_room = make_room
-        self._max_bytes = max_bytes
-        self._keep_free = keep_free
+        self._limits = limits
         self._deciding = Lock()  # one decision at a time: two pulls must not count on the same room
         self._lock = Lock()
-        self._promised: dict[object, Mapping[LayerId, int]] = {}
+        self._promised: dict[object, Sequence[Need]] = {}
 
     @contextmanager
-    def reserve(self, needs: Mapping[LayerId, int]) -> Iterator[None]:
-        """Room for layers of these sizes in bytes, until the block ends; layers that are here need none.
+    def reserve(self, needs: Sequence[Need], *, urgent: bool = True) -> Iterator[None]:
+        """Room for these layers until the block ends; those that their registry has served need none.
 
-        Raises `NoSpace` with all the numbers when there is too little even after giving up what is not in use.
+        Raises `NoSpace` with all the numbers when there is too little even after giving up what need not stay.
         """
         token = object()
         with self._deciding:
-            short = self._shortage(needs)
-            if short > 0:
-                self._make_room(short)
-                self._refuse_shortage(needs)
+            if self._shortage(needs, self._inventory(), self._usage()) != Room():
+                self._make_up(needs, urgent=urgent)
             with self._lock:
-                self._promised[token] = dict(needs)
+                self._promised[token] = tuple(needs)
         try:
             yield
         finally:
             with self._lock:
                 del self._promised[token]
 
-    def excess(self, held: int) -> int:
-        """Bytes by which a cache that holds so many is over its cap, or the disk is under its reserve."""
-        over = held - self._max_bytes if self._max_bytes else 0
-        usage = self._usage()
-        return max(0, over, self._kept_free(usage) - usage.available)
+    def _make_up(self, needs: Sequence[Need], *, urgent: bool) -> None:
+        self._reclaim()
+        short = self._shortage(needs, self._inventory(), self._usage())
+        if short != Room():
+            self._make_room(short, urgent)
+            self._refuse_shortage(needs)
 
-    def _shortage(self, needs: Mapping[LayerId, int]) -> int:
-        inventory, usage = self._inventory(), self._usage()
-        wanted = _missing((*self._promises(), needs), inventory)
-        if wanted == _missing(self._promises(), inventory):
-            return 0  # all of it is on the disk or promised already: whatever is short, this pull does not need it
-        on_disk = wanted + self._kept_free(usage) - usage.available
-        under_cap = wanted + inventory.bytes - self._max_bytes if self._max_bytes else 0
-        return max(on_disk, under_cap)
+    def promised(self) -> int:
+        """Bytes that pulls under way still have to write."""
+        return self._missing(self._promises(), self._inventory()).bytes
 
-    def _refuse_shortage(self, needs: Mapping[LayerId, int]) -> None:
-        short = self._shortage(needs)
-        if short <= 0:
+    def _shortage(self, needs: Sequence[Need], inventory: Inventory, usage: Usage) -> Room:
+        wanted = self._missing((*self._promises(), *needs), inventory)
+        if wanted == self._missing(self._promises(), inventory):
+            return Room()  # all of it is on the disk or promised already: whatever is short, this pull does not need it
+        return self._limits().shortage(wanted, inventory.room, usage)
+
+    def _refuse_shortage(self, needs: Sequence[Need]) -> None:
+        inventory, usage, limits = self._inventory(), self._usage(), self._limits()
+        short = self._shortage(needs, inventory, usage)
+        if short == Room():
             return
-        inventory, usage = self._inventory(), self._usage()
-        promised = _missing(self._promises(), inventory)
-        wanted = _missing((*self._promises(), needs), inventory) - promised
-        cap = f", of at most {_size(self._max_bytes)}" if self._max_bytes else ""
+        promised = self._missing(self._promises(), inventory)
+        wanted = self._missing((*self._promises(), *needs), inventory) - promised
+        kept = limits.kept_free(usage)
+        if short.bytes:
+            cap = f", of at most {shown(limits.max_bytes)}" if limits.max_bytes else ""
+            lack = (
+                f"the model needs {shown(wanted.bytes)} more, {shown(short.bytes)} too much: the disk has "
+                f"{shown(usage.available)} free and keeps {shown(kept.bytes)} of it, {shown(promised.bytes)} are "
+                f"promised to other pulls, the cache holds {shown(inventory.bytes)}{cap}"
+            )
+        else:
+            lack = (
+                f"the model needs about {wanted.inodes} more inodes, {short.inodes} too many: the disk has "
+                f"{usage.inodes_free} free and keeps {kept.inodes} of them, {promised.inodes} are promised to other "
+                f"pulls, the cache holds {inventory.room.inodes} and {shown(inventory.bytes)}"
+            )
+        in_use = inventory.room_in_use
+        by = f": {told(holders(inventory))}" if in_use.bytes else ""
         raise NoSpace(
-            f"the model needs {_size(wanted)} more, {_size(short)} too much: the disk has {_size(usage.available)} "
-            f"free and keeps {_size(self._kept_free(usage))} of it, {_size(promised)} are promised to other pulls, the "
-            f"cache holds {_size(inventory.bytes)}{cap}, {_size(inventory.bytes_in_use)} of it in use; "
-            "stop pods that use other models, or give the cache more room"
+            f"{lack}, {shown(in_use.bytes)} of it in use{by}; stop pods that use other models, unpin models, or give "
+            "the cache more room"
         )
 
-    def _promises(self) -> list[Mapping[LayerId, int]]:
+    def _promises(self) -> list[Need]:
         with self._lock:
-            return list(self._promised.values())
+            return [need for needs in self._promised.values() for need in needs]
 
-    def _kept_free(self, usage: Usage) -> int:
-        return min(usage.total // 100, _LEAST_FREE) if self._keep_free is None else self._keep_free
-
-
-def _missing(promises: Iterable[Mapping[LayerId, int]], inventory: Inventory) -> int:
-    """Bytes still to be written until all promised layers are here."""
-    sizes: dict[LayerId, int] = {}
-    for promise in promises:
-        for layer, size in promise.items():
-            sizes[layer] = max(size, sizes.get(layer, 0))
-    return sum(
-        max(0, size - _present(layer, inventory)) for layer, size in sizes.items() if layer not in inventory.layers
-    )
+    def _missing(self, needs: Iterable[Need], inventory: Inventory) -> Room:
+        """Room still to be taken until all needed layers are here."""
+        rooms: dict[LayerId, Room] = {}
+        for need in needs:
+            if need.layer not in inventory.layers or not self._is_served(need.layer, need.registry):
+                rooms[need.layer] = rooms.get(need.layer, Room()) | need.room
+        return Room.sum((room - _present(layer, inventory)).lacking for layer, room in rooms.items())
 
 
-def _present(layer: LayerId, inventory: Inventory) -> int:
+def _present(layer: LayerId, inventory: Inventory) -> Room:
     held = inventory.ingests.get(layer)
-    return held.bytes if held else 0
-
-
-def _size(count: int) -> str:
-    """Bytes for people."""
-    amount = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{amount:.4g} {unit}"
-        amount /= 1024
-    return f"{amount:.4g} TiB"
+    return held.room if held else Room()

@@ -1,8 +1,9 @@
 """The cache as a whole: what the puller, the volumes and the command line ask of it."""
 
+import math
 import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,24 +14,30 @@ from csi_driver.cache.gc import Inventory, Plan
 from csi_driver.cache.layers import Layers
 from csi_driver.cache.layout import VERSION, LayerId, Places
 from csi_driver.cache.leases import Leased, Leases
+from csi_driver.cache.limits import Limits
 from csi_driver.cache.manifests import Manifests
 from csi_driver.cache.origins import Origins
+from csi_driver.cache.room import Room
 from csi_driver.cache.snapshots import Snapshot, Snapshots, SnapshotSpec
-from csi_driver.cache.space import Space
+from csi_driver.cache.space import Need, Space
+from csi_driver.cache.trash import Trash
 from csi_driver.errors import DriverError
 from csi_driver.host import files
 from csi_driver.host.ext4 import spread
+from csi_driver.inflight import Stop
 from csi_driver.oci.digest import Digest
 
 _STAGED = "snapshot-"
+_SNAPSHOT_INODES = 2  # beside its tree: the directory and the description
 
 
 class Cache:
     """Layers, snapshots and manifests below a data root, which one process uses at a time.
 
-    `in_use` names the keys of the snapshots that volumes or mounts need; what it names, and what is leased, is never
-    given up. It is asked while no lease can be taken, so it must take none. For the caps see `Space`. Making a `Cache`
-    makes the directories; it raises `DriverError` for a data root that a newer driver wrote.
+    `in_use` names the keys of the snapshots that volumes or mounts need, and `pinned` those that somebody pinned; what
+    they name, and what is leased, is never given up. They are asked while no lease can be taken, so they must take
+    none. `evicted` is told of all that was given up. Making a `Cache` makes the directories; it raises `DriverError`
+    for a data root that a newer driver wrote.
     """
 
     def __init__(
@@ -38,24 +45,29 @@ class Cache:
         root: Path,
         *,
         in_use: Callable[[], AbstractSet[str]],
-        max_bytes: int = 0,
-        keep_free: int | None = None,
+        pinned: Callable[[Collection[Snapshot]], AbstractSet[str]] = lambda _: frozenset(),
+        limits: Callable[[], Limits] = Limits,
+        evicted: Callable[[Plan], None] = lambda _: None,
     ) -> None:
         self.places = Places(root)
         _prepare(self.places)
         self._in_use = in_use
-        self._session = f"{secrets.token_hex(4)}-"
+        self._pinned = pinned
+        self._limits = limits
+        self._evicted = evicted
+        self._trash = Trash(self.places.trash)
         self._layers = Layers(self.places)
         self._snapshots = Snapshots(self.places)
         self._manifests = Manifests(self.places)
         self._origins = Origins(self.places.origins)
         self._leases = Leases()
         self._space = Space(
-            usage=lambda: files.usage(root),
+            usage=self._usage,
             inventory=self.inventory,
-            make_room=lambda needed: self._give_up(needed, at_least=needed),
-            max_bytes=max_bytes,
-            keep_free=keep_free,
+            is_served=self.is_served,
+            reclaim=self._trash.empty,
+            make_room=self._make_room,
+            limits=limits,
         )
 
     # Layers
@@ -118,6 +130,7 @@ class Cache:
                 created=now,
                 last_used=now,
                 parents=spec.parents,
+                own_inodes=made.own_inodes + _SNAPSHOT_INODES,
             )
             return self._snapshots.publish(staged, snapshot)
         except BaseException:
@@ -158,32 +171,40 @@ class Cache:
     # Room
 
     @contextmanager
-    def reserve(self, needs: Mapping[LayerId, int]) -> Iterator[None]:
-        """Room for layers of these sizes in bytes until the block ends, made by giving up others where it must.
+    def reserve(self, needs: Sequence[Need], *, urgent: bool = True) -> Iterator[None]:
+        """Room for these layers until the block ends, made by giving up others where it must.
 
-        Layers that are here need none, and of unfinished ones only the rest. Raises `NoSpace` with the numbers.
+        Layers that are here need none, and of unfinished ones only the rest. What was used within the minimum age is
+        given up only if it is `urgent`. Raises `NoSpace` with the numbers.
         """
-        with self._space.reserve(needs):
+        with self._space.reserve(needs, urgent=urgent):
             yield
 
     def inventory(self) -> Inventory:
-        """All that the cache holds, and what of it is in use at this moment."""
+        """All that the cache holds, and what of it must stay at this moment."""
         with self._leases.frozen() as leased:
             return self._look(leased)
 
+    def promised(self) -> int:
+        """Bytes that pulls under way still have to write."""
+        return self._space.promised()
+
     def collect(self) -> Plan:
-        """Bring the cache within its limits, as far as it can be without what is in use; returns what was given up."""
-        return self._give_up(self._space.excess(self.inventory().bytes))
+        """Bring the cache within its limits, as far as it can be without what must stay; returns what was given up.
+
+        The room is free when the trash has been swept.
+        """
+        over = self._limits().shortage(Room(), self.inventory().room, self._usage()).lacking
+        freed = self._give_up(over)
+        above = self._limits().above_high_water(self.inventory().room, self._usage())
+        return freed + self._give_up(above, idle_since=self._idle_since()) if above != Room() else freed
 
     def expire_ingests(self, older_than_seconds: float) -> int:
         """Give up unfinished layers that nobody wrote to for so long, and no lease holds; returns how many."""
         before = time.time() - older_than_seconds
         with self._leases.frozen() as leased:
             idle = [layer for layer, held in self._layers.ingests() if held.since < before]
-            doomed = self._set_aside(
-                (self.places.ingest(layer) for layer in idle if layer not in leased.layers), owner=self._session
-            )
-        return _removed(doomed)
+            return self._trash.take(self.places.ingest(layer) for layer in idle if layer not in leased.layers)
 
     def expire_manifests(self, older_than_seconds: float) -> int:
         """Give up manifests that no snapshot was made of and that were put so long ago; returns how many."""
@@ -199,36 +220,51 @@ class Cache:
         Unfinished layers with a journal stay, to be gone on with. For the start, before anything else uses the cache.
         """
         staged = self.places.ingests.glob(f"{_STAGED}*")
-        self._set_aside((*staged, *self._layers.hopeless()), owner="left-")
-        places = self.places
-        for directory in (places.root, places.ingests, places.origins, places.references, places.volumes):
+        self._trash.take((*staged, *self._layers.hopeless()))
+        for directory in self.places.written_into:
             files.remove_temporaries(directory)
 
-    def clean_trash(self) -> None:
-        """Remove all that earlier processes gave up and did not live to remove.
+    def sweep(self, stop: Stop) -> None:
+        """Remove what was given up, slowly and at low priority, until `stop` is set; for a thread of its own."""
+        self._trash.sweep(stop)
 
-        It may take long, and may go on beside everything else.
-        """
-        _removed(path for path in self.places.trash.iterdir() if not path.name.startswith(self._session))
+    def empty_trash(self) -> None:
+        """Nothing is left of what was given up until now."""
+        self._trash.empty()
 
     def _look(self, leased: Leased) -> Inventory:
+        snapshots = self._snapshots.all()
         return Inventory(
-            snapshots=self._snapshots.all(),
+            snapshots=snapshots,
             layers=dict(self._layers.all()),
             ingests=dict(self._layers.ingests()),
-            used_snapshots=leased.snapshots | self._in_use(),
-            used_layers=leased.layers,
+            mounted=self._in_use(),
+            leased_snapshots=leased.snapshots,
+            leased_layers=leased.layers,
+            pinned=self._pinned(snapshots),
         )
 
-    def _give_up(self, needed: int, *, at_least: int = 0) -> Plan:
-        """Decide and rename while no lease can be taken, then remove; nothing if that frees less than `at_least`."""
+    def _make_room(self, needed: Room, urgent: bool) -> None:
+        """Give up what frees so much, or nothing where that is not to be had, and remove it at once."""
+        self._give_up(needed, at_least=needed, idle_since=math.inf if urgent else self._idle_since())
+        self._trash.empty()
+
+    def _usage(self) -> files.Usage:
+        return files.usage(self.places.root)
+
+    def _idle_since(self) -> float:
+        return time.time() - self._limits().minimum_age
+
+    def _give_up(self, needed: Room, *, at_least: Room | None = None, idle_since: float = math.inf) -> Plan:
+        """Decide and rename while no lease can be taken; nothing if that frees less than `at_least`."""
         with self._leases.frozen() as leased:
             inventory = self._look(leased)
-            plan = gc.plan(inventory, needed)
-            if plan.bytes < at_least:
+            plan = gc.plan(inventory, needed, idle_since=idle_since)
+            if at_least is not None and not plan.room.covers(at_least):
                 return Plan()
-            doomed = self._set_aside(self._doomed(plan, inventory.used_snapshots), owner=self._session)
-        _removed(doomed)
+            self._trash.take(self._doomed(plan, inventory.mounted | inventory.leased_snapshots))
+        if plan != Plan():
+            self._evicted(plan)
         return plan
 
     def _doomed(self, plan: Plan, used: AbstractSet[str]) -> Iterator[Path]:
@@ -236,19 +272,6 @@ class Cache:
         yield from (self.places.snapshot(name) for name in (*plan.snapshots, *damaged))
         yield from (self.places.layer(layer) for layer in plan.layers)
         yield from (self.places.ingest(layer) for layer in plan.ingests)
-
-    def _set_aside(self, paths: Iterable[Path], *, owner: str) -> list[Path]:
-        """Rename what is given up to names in the trash that tell who is to remove it; those names."""
-        moves = [(path, self.places.trash / f"{owner}{secrets.token_hex(8)}") for path in paths]
-        return [target for path, target in moves if files.move_aside(path, target)]
-
-
-def _removed(paths: Iterable[Path]) -> int:
-    count = 0
-    for path in paths:
-        files.remove_tree(path)
-        count += 1
-    return count
 
 
 def _prepare(places: Places) -> None:

@@ -1,8 +1,19 @@
 """What the operator decided: the configuration file and the environment."""
 
+from csi_driver.config.kinds import Mark
 from csi_driver.config.live import LiveConfig
 from csi_driver.config.load import load
-from csi_driver.config.settings import DEFAULT_ENDPOINT, DEFAULT_NAME, IGNORED, Config, Features, Kubernetes, PullConfig
+from csi_driver.config.settings import (
+    DEFAULT_ENDPOINT,
+    DEFAULT_NAME,
+    IGNORED,
+    CacheConfig,
+    Config,
+    Features,
+    Kubernetes,
+    PullConfig,
+)
 
-__all__ = ["DEFAULT_ENDPOINT", "DEFAULT_NAME", "IGNORED", "Config", "Features", "Kubernetes", "LiveConfig",
+__all__ = ["DEFAULT_ENDPOINT", "DEFAULT_NAME", "IGNORED", "CacheConfig", "Config", "Features", "Kubernetes",
+           "LiveConfig", "Mark",
            "PullConfig", "load"]  # fmt: skip

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +91,39 @@ def size(value: object) -> int:
         raise ValueError("must be a number of bytes, or a size such as 500GB or 10TiB")
     number, unit, binary = match.groups()
     return int(float(number) * (1024 if binary else 1000) ** _UNITS[unit])
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How much of a disk: a share of the filesystem in percent, or a number of bytes."""
+
+    percent: float | None = None
+    bytes: int = 0
+
+    def of(self, total: int) -> int:
+        """The mark in bytes (or inodes, or whatever `total` counts)."""
+        return self.bytes if self.percent is None else int(total * self.percent / 100)
+
+    def __str__(self) -> str:
+        return str(self.bytes) if self.percent is None else f"{self.percent:g}%"
+
+
+def mark(value: object) -> Mark:
+    """A share such as `85%`, or a size."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value.strip()) if isinstance(value, str) else None
+    if found is not None and float(found[1]) <= 100:
+        return Mark(percent=float(found[1]))
+    try:
+        return Mark(bytes=size(value))
+    except ValueError as error:
+        raise ValueError("must be a share of the filesystem such as 85%, or a size such as 500GB or 2TiB") from error
+
+
+def names(value: object) -> tuple[str, ...]:
+    """A list of texts."""
+    if not isinstance(value, list) or not all(isinstance(name, str) and name.strip() for name in value):
+        raise ValueError("must be a list of texts")
+    return tuple(name.strip() for name in value)
 
 
 def hosts(value: object) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The configuration as it is now, while the file may change under the running driver."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,8 +26,20 @@ class LiveConfig:
     Collaborators ask `current()` whenever they need a live setting, and keep no copy of it.
     """
 
-    def __init__(self, config: Config, path: Path | None = None, environ: Mapping[str, str] = os.environ) -> None:
-        """`config` is what `load(path, environ)` gave at the start."""
+    def __init__(
+        self,
+        config: Config,
+        path: Path | None = None,
+        environ: Mapping[str, str] = os.environ,
+        *,
+        check: Callable[[Config], object] = lambda _: None,
+    ) -> None:
+        """`config` is what `load(path, environ)` gave at the start.
+
+        `check` raises `InvalidRequest` for what is wrong in terms that this floor does not know; now as well.
+        """
+        check(config)
+        self._check = check
         self._config = config
         self._path = path
         self._environ = environ
@@ -48,6 +60,7 @@ class LiveConfig:
             return None
         self._seen = content
         latest = load(self._path, self._environ)
+        self._check(latest)
         applied, pending = _differences(self._config, latest)
         self._config = _with_live(self._config, latest)
         return Change(applied, pending)

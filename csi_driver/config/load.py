@@ -106,5 +106,11 @@ def _checked(config: Config, environ: Mapping[str, str]) -> Config:
         raise InvalidRequest(
             f"setting node_id is {config.node_id!r}: must be 1 to 256 bytes; set CSI_NODE_ID to the node's name"
         )
+    high, low = config.cache.high_water, config.cache.low_water
+    if (high.percent is None) != (low.percent is None) or low.of(100) > high.of(100):
+        raise InvalidRequest(
+            f"setting cache.low_water is {low} and cache.high_water {high}: both must be shares or both sizes, and the "
+            "low one not above the high one"
+        )
     address = config.metrics_addr.replace("$POD_IP", environ.get("POD_IP") or "0.0.0.0")  # noqa: S104  the operator's own wish
     return Config(**{**_values(config), "metrics_addr": address})

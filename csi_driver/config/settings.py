@@ -3,7 +3,21 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from csi_driver.config.kinds import choice, count, flag, hosts, number, optional_path, path, setting, size, text
+from csi_driver.config.kinds import (
+    Mark,
+    choice,
+    count,
+    flag,
+    hosts,
+    mark,
+    names,
+    number,
+    optional_path,
+    path,
+    setting,
+    size,
+    text,
+)
 
 DEFAULT_NAME = "model.csi.modelpack.org"
 DEFAULT_ENDPOINT = "unix:///csi/csi.sock"
@@ -57,7 +71,37 @@ class Features:
     """Switches of the Go driver that keep their names."""
 
     disk_usage_limit: int = setting(
-        0, size, "Most bytes the cache may hold, such as 2TiB; 0 means as much as the filesystem has."
+        0, size, "Most bytes the cache may hold, such as 2TiB; 0 means as much as the filesystem has.", live=True
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CacheConfig:
+    """How much the node keeps of models that no pod shows."""
+
+    high_water: Mark = setting(
+        Mark(percent=85),
+        mark,
+        "When models that no pod shows are given up, the least recently used first: a share of the filesystem in "
+        "use (by bytes or by inodes, whoever uses it; the default is kubelet's for images), or a size of the cache.",
+        live=True,
+    )
+    low_water: Mark = setting(Mark(percent=80), mark, "Down to where they are then given up.", live=True)
+    keep_free: Mark | None = setting(
+        None,
+        mark,
+        "What pulls leave free of the filesystem: a share or a size; if not set, 1 % but at most 256 MiB. kubelet "
+        "evicts pods from a node whose root filesystem has less than 10 % left.",
+        live=True,
+    )
+    minimum_age_in_seconds: float = setting(
+        120.0,
+        number(0, 365 * 86400),
+        "What was used since is given up only when a pod's model needs its room; 2 minutes are kubelet's for images.",
+        live=True,
+    )
+    pins: tuple[str, ...] = setting(
+        (), names, "Models that are never given up, by reference or by manifest digest (sha256:…).", live=True
     )
 
 
@@ -109,5 +153,6 @@ class Config:
     noexec: bool = setting(False, flag, "Whether models are mounted noexec; off, because models may carry code to run.")
     pull_config: PullConfig = field(default_factory=PullConfig)
     features: Features = field(default_factory=Features)
+    cache: CacheConfig = field(default_factory=CacheConfig)
     kubernetes: Kubernetes = field(default_factory=Kubernetes)
     ignored: tuple[str, ...] = ()  # settings of the Go driver that were given and have no effect

@@ -19,6 +19,8 @@ _TEMPORARY = ".new-"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _CANNOT_COPY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 _PIECE = 4 << 20
+BLOCK = 512
+"""Bytes; the unit of st_blocks, whatever the filesystem's own (stat(3type))."""
 _FEW_DIRECTORIES = 8
 
 
@@ -260,32 +262,44 @@ def remove_tree(path: Path) -> None:
 
     Links are removed, never followed. Directories that forbid writing are opened up first: only root may ignore that.
     """
+    for _ in removing(path):
+        pass
+
+
+def removing(path: Path) -> Iterator[int]:
+    """Do what `remove_tree` does name by name, and tell after each how many bytes of disk went with it.
+
+    Whoever stops in between leaves something that can be removed by beginning anew.
+    """
     try:
         directories = Directories(path)
     except FileNotFoundError:
         return
     except NotADirectoryError:
-        path.unlink(missing_ok=True)
+        yield _unlink(path)
         return
     with directories:
-        for below in _emptied(directories):
+        found = []
+        for listing in walk(directories):
+            if not os.fstat(listing.descriptor).st_mode & 0o200:
+                os.fchmod(listing.descriptor, 0o700)
+            for entry in listing.others:
+                yield _unlink(entry.name, directory=listing.descriptor)
+            if listing.path:
+                found.append(listing.path)
+        for below in reversed(found):
             parent, _, name = below.rpartition("/")
             directories.forget(below)
             os.rmdir(name, dir_fd=directories.open(parent))
+            yield 0
     path.rmdir()
 
 
-def _emptied(directories: Directories) -> list[str]:
-    """Unlink all that is no directory; the directories below the root, children before their parents."""
-    found = []
-    for listing in walk(directories):
-        if not os.fstat(listing.descriptor).st_mode & 0o200:
-            os.fchmod(listing.descriptor, 0o700)
-        for entry in listing.others:
-            os.unlink(entry.name, dir_fd=listing.descriptor)
-        if listing.path:
-            found.append(listing.path)
-    return found[::-1]
+def _unlink(name: str | Path, *, directory: int | None = None) -> int:
+    """The bytes of disk that were freed: none while the file has other names."""
+    status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    os.unlink(name, dir_fd=directory)
+    return status.st_blocks * BLOCK if status.st_nlink == 1 else 0
 
 
 @contextmanager

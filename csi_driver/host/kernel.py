@@ -19,7 +19,7 @@ class Kernel:
     def call(self, number: int, *arguments: int | bytes) -> int:
         """The result of a system call by its number, each integer passed 64 bits wide as syscall(2) wants it.
 
-        From 424 on the numbers are the same on every architecture (asm-generic/unistd.h); use none below.
+        From 424 on the numbers are the same on every architecture (asm-generic/unistd.h); those below are not.
         """
         passed = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
         result = int(self._libc.syscall(ctypes.c_long(number), *passed))

@@ -71,7 +71,7 @@ def spawn(name: str, work: Callable[[], V]) -> "Future[V]":
 
 
 def every(
-    name: str, seconds: float, work: Callable[[], None], stop: Stop, *, failed: Callable[[Exception], None]
+    name: str, seconds: float, work: Callable[[], object], stop: Stop, *, failed: Callable[[Exception], None]
 ) -> "Future[None]":
     """Run `work` again and again, `seconds` apart, until `stop` is set; `failed` is told when it raises."""
 

@@ -7,7 +7,9 @@ from functools import partial
 
 from csi_driver import log
 from csi_driver.cache.layout import LayerId
+from csi_driver.cache.room import Room
 from csi_driver.cache.snapshots import Snapshot, SnapshotSpec
+from csi_driver.cache.space import Need
 from csi_driver.cache.store import Cache
 from csi_driver.errors import (
     AccessDenied,
@@ -32,6 +34,7 @@ from csi_driver.transfer.engine import Engine
 from csi_driver.transfer.progress import Progress, Totals, describe
 from csi_driver.transfer.source import Blob
 
+_LAYER_INODES = 8  # while a layer is on its way: its directory, its content, journals and the like
 _PULLS = 64  # pulls under way at once: they only wait for layers, of which the configuration says how many go at once
 
 Told = Callable[[Totals], float]
@@ -194,7 +197,7 @@ class Puller:
         while missing := {
             each: wanted[each] for each in wanted if not self._cache.is_served(each, origins[each].registry)
         }:
-            needs = {each: _footprint(layer) for each, layer in missing.items()}
+            needs = [Need(each, origins[each].registry, _footprint(layer)) for each, layer in missing.items()]
             with self._cache.reserve(needs), self._tracked(key, missing) as shown:
                 flies = {
                     each: partial(self._fetch, layer, origins[each], shown[each]) for each, layer in missing.items()
@@ -254,7 +257,12 @@ class Puller:
             log.warning(note, layer=identity.digest)
 
 
-def _footprint(layer: Layer) -> int:
-    """Bytes to reserve: what is known, or for a compressed layer half as much again (weights shrink by a fifth)."""
+def _footprint(layer: Layer) -> Room:
+    """What to reserve: what is known, or for a compressed layer half as much again (weights shrink by a fifth).
+
+    No archive says how many files it holds: one for each MiB is what models have.
+    """
     size = layer.descriptor.size
-    return size + size // 2 if layer.packing in (Packing.TAR_GZIP, Packing.TAR_ZSTD) else size
+    if layer.packing in (Packing.TAR_GZIP, Packing.TAR_ZSTD):
+        size += size // 2
+    return Room(size, _LAYER_INODES + (size >> 20 if layer.packing.is_tree else 0))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from csi_driver.cache.limits import Limits
 from csi_driver.cache.store import Cache
 from csi_driver.host.files import exclusive_lock
 from csi_driver.inflight import Stop, spawn
@@ -14,7 +15,7 @@ from e2e.crash.pods import Place
 
 _ROUNDS, _PAUSE = 1000, 0.01  # of waiting for the trash to be empty; seconds
 _TRANSIENT = ("layers", "snapshots", "ingest", "trash")
-_PROMPTLY_CLEANED = ("", "origins", "references", "volumes")  # of what a write that was killed left there
+_PROMPTLY_CLEANED = ("", "origins", "references", "volumes", "pins")  # of what a write that was killed left there
 
 
 @contextmanager
@@ -94,7 +95,9 @@ def nothing_leaks(node: Node) -> None:
         unfinished = {path.name.partition("-")[2] for path in (node.root / "ingest").iterdir()}
         if ready & unfinished:
             raise Wrong(f"layers that are here are unfinished as well: {sorted(ready & unfinished)}")
-        Cache(node.root, in_use=set, max_bytes=1).collect()
+        cache = Cache(node.root, in_use=set, limits=lambda: Limits(max_bytes=1))
+        cache.collect()
+        cache.empty_trash()
     leaked = {path: size for name in _TRANSIENT for path, size in _files(node.root / name)}
     if sum(leaked.values()):
         raise Wrong(f"out of the collector's reach: {leaked}")

@@ -139,7 +139,7 @@ def _kinds() -> dict[CodeType, str]:
     """The functions by which a step is known: it belongs to the innermost of them that is being called."""
     functions: dict[str, tuple[Callable[..., Any], ...]] = {
         "recover": (run, Driver.__init__, Driver.start),
-        "clean": (Cache.clean_trash,),
+        "clean": (Cache.sweep,),
         "resolve": (Resolver.resolve, Artifacts.read, Cache.put_manifest, References.remember),
         "pull": (Layers.ingest, Cache.discard, Cache.served),
         "commit": (Cache.commit,),

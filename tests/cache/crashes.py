@@ -101,6 +101,7 @@ def made(cache: Cache) -> None:
 
 def collect(cache: Cache) -> None:
     cache.collect()
+    cache.empty_trash()
 
 
 def empty(cache: Cache) -> None:
@@ -180,7 +181,7 @@ def survives(scenario: Scenario, root: Path, step: int) -> bool:
     assert status in (0, signal.SIGKILL), f"step {step}: status {status}"
     later = new_cache(root, max_bytes=max_bytes)
     later.recover()
-    later.clean_trash()
+    later.empty_trash()
     scenario.check(later)
     scenario.act(later)
     scenario.done(later)

@@ -5,8 +5,10 @@ from collections.abc import Mapping, Set
 from pathlib import Path
 
 from csi_driver.cache.layout import LayerId
+from csi_driver.cache.limits import Limits
 from csi_driver.cache.snapshots import Snapshot, SnapshotSpec
 from csi_driver.cache.store import Cache
+from csi_driver.config import Mark
 from csi_driver.host.tree import TreeWriter
 from csi_driver.oci.descriptor import Descriptor
 from csi_driver.oci.digest import Digest
@@ -24,7 +26,8 @@ class Link(str):
 
 
 def new_cache(root: Path, *, in_use: Set[str] = frozenset(), max_bytes: int = 0, keep_free: int = 0) -> Cache:
-    return Cache(root, in_use=lambda: in_use, max_bytes=max_bytes, keep_free=keep_free)
+    limits = Limits(max_bytes=max_bytes, keep_free=Mark(bytes=keep_free))
+    return Cache(root, in_use=lambda: in_use, limits=lambda: limits)
 
 
 def raw_layer(

@@ -212,6 +212,7 @@ def test_an_ordinary_user_can_assemble_and_give_up_a_model(root: Path) -> None:
     layer = bring_tree(cache, {"a/b/c": b"data" * 4000})
     assemble(cache, "key", layer)
     assert cache.collect().snapshots == ("key",)
+    cache.empty_trash()
     assert everything_below(cache.places.snapshots) == everything_below(cache.places.trash) == []
 
 

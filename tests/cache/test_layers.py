@@ -86,7 +86,7 @@ def test_recovery_removes_what_no_attempt_can_go_on_from(cache: Cache, root: Pat
         (into / name).write_bytes(b"da")
     later = new_cache(root)
     later.recover()
-    later.clean_trash()
+    later.empty_trash()
     assert everything_below(cache.places.ingests) == []
     assert everything_below(cache.places.trash) == []
 
@@ -112,6 +112,7 @@ def test_only_unfinished_layers_that_nobody_wrote_to_for_long_and_nobody_leases_
         assert cache.expire_ingests(900) == 1
     left = {path.name for path in cache.places.ingests.iterdir()}
     assert left == {LayerId.of(layers["fresh"]).name, LayerId.of(layers["leased"]).name}
+    cache.empty_trash()
     assert everything_below(cache.places.trash) == []
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from csi_driver.cache.layout import LayerId
+from csi_driver.cache.limits import Limits
 from csi_driver.cache.store import Cache
 from csi_driver.host.mounts import Mounts
 from csi_driver.host.origins import mounted_below
@@ -36,6 +37,7 @@ def test_nothing_leased_is_given_up_while_the_collector_runs_all_the_time(root: 
     for user in users:
         user.result()
     cache.collect()
+    cache.empty_trash()
     assert everything_below(cache.places.snapshots) == everything_below(cache.places.trash) == []
     assert cache.inventory().bytes == 0
 
@@ -71,7 +73,7 @@ def test_a_mounted_snapshot_stays_though_its_description_is_damaged(root: Path, 
     def mounted() -> set[str]:
         return {shown.parts[0] for shown in mounted_below(mounts.table(), root / "snapshots").values()}
 
-    cache = Cache(root, in_use=mounted, max_bytes=1, keep_free=0)
+    cache = Cache(root, in_use=mounted, limits=lambda: Limits(max_bytes=1))
     snapshot = assemble(cache, "key", bring_raw(cache, "weights", b"data"))
     mounts.bind_read_only(snapshot.tree, target)
     assert mounted() == {"key"}

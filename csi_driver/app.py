@@ -38,6 +38,7 @@ from csi_driver.puller.puller import Puller
 from csi_driver.puller.resolver import Resolver
 from csi_driver.puller.wishes import configured_pins
 from csi_driver.registry.client import Registry
+from csi_driver.registry.hostsdir import HostsDirectory
 from csi_driver.registry.keychain import Keychain
 from csi_driver.registry.retry import Retry
 from csi_driver.registry.transport import Transport
@@ -92,7 +93,11 @@ class Driver:
             evicted=_tell_evicted,
         )
         pull = config.pull_config
-        self._transport = Transport(stall_timeout=pull.stall_timeout_in_seconds, proxy_url=pull.proxy_url)
+        self._transport = Transport(
+            stall_timeout=pull.stall_timeout_in_seconds,
+            proxy_url=pull.proxy_url,
+            ca_file=lambda: _named(self._live.current().pull_config.ca_file),
+        )
         self._puller = self._new_puller()
         self._metrics.watch("model_csi_pulls_under_way", "Pulls that are going on.", self._puller.under_way)
         self._inventory = Inventory(cache=self._cache, records=self._records)
@@ -147,6 +152,7 @@ class Driver:
             node_keychain=Keychain.from_docker_config(pull.docker_config_dir),
             retry=Retry(patience=pull.retry_patience_in_seconds, sleep=self._stop.wait),
             plain_http_hosts=pull.plain_http_hosts,
+            hosts=HostsDirectory(lambda: _named(self._live.current().pull_config.hosts_dir)),
         )
         resolver = Resolver(
             registry=registry,
@@ -240,6 +246,10 @@ def run(config: Config, path: Path | None = None) -> None:
 
 def _tell_evicted(plan: Plan) -> None:
     log.event("evicted", freed_bytes=plan.room.bytes, snapshots=len(plan.snapshots), layers=len(plan.layers))
+
+
+def _named(path: str) -> Path | None:
+    return Path(path) if path else None
 
 
 def _tell(error: Exception) -> None:

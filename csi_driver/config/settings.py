@@ -47,6 +47,21 @@ class PullConfig:
     plain_http_hosts: tuple[str, ...] = setting(
         (), hosts, "Registries (host or host:port) spoken to without TLS. Loopback addresses need not be listed."
     )
+    hosts_dir: str = setting(
+        "",
+        optional_path,
+        "Directory of hosts.toml files in containerd's form, with mirrors, authorities and client certificates for "
+        "each registry, such as /etc/containerd/certs.d; empty means none. Files in it are read again when they "
+        "change.",
+        live=True,
+    )
+    ca_file: str = setting(
+        "",
+        optional_path,
+        "Certificates (PEM) of authorities that are trusted for every registry, beside the system's; empty means "
+        "none. Read again when it changes.",
+        live=True,
+    )
     publish_hold_in_seconds: float = setting(
         110.0,
         number(1, 3600),

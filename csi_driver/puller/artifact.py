@@ -19,6 +19,7 @@ from csi_driver.oci.policy import PullPolicy
 from csi_driver.oci.reference import Reference
 from csi_driver.puller.request import PullRequest
 from csi_driver.puller.resolver import Resolver
+from csi_driver.registry.blob import BlobSource
 from csi_driver.registry.client import Registry, Repository
 
 MAX_PARENTS = 10
@@ -113,25 +114,29 @@ def lay_out(repository: Repository, manifest: Manifest) -> Layout:
 
 
 def configuration(repository: Repository, descriptor: Descriptor) -> bytes:
-    """The configuration blob, verified; fetched once more where it was damaged on its way."""
+    """The configuration blob, verified; fetched again where it is damaged, from elsewhere where that is possible."""
     if descriptor.data is not None:
         return descriptor.data
     if descriptor.size > MAX_CONFIG_BYTES:
         raise UnsupportedArtifact(
             f"the configuration {descriptor.digest} has {descriptor.size} bytes; at most {MAX_CONFIG_BYTES} are read"
         )
-    for _ in range(2):
-        body = _read(repository, descriptor)
-        actual = Digest.of(body, descriptor.digest.algorithm)
-        if actual == descriptor.digest:
-            return body
-    raise ContentMismatch(f"the configuration {descriptor.digest} arrived as {actual}: the registry is at fault")
+    source = repository.blob(descriptor)
+    while True:
+        try:
+            return _read(source, descriptor)
+        except ContentMismatch as error:
+            if not source.distrust(error):
+                raise
 
 
-def _read(repository: Repository, descriptor: Descriptor) -> bytes:
+def _read(source: BlobSource, descriptor: Descriptor) -> bytes:
     body = memoryview(bytearray(descriptor.size))
     held = 0
-    with repository.blob(descriptor).open(0, None) as answer:
+    with source.open(0, None) as answer:
         while held < len(body) and (count := answer.readinto(body[held:])):
             held += count
+    actual = Digest.of(bytes(body[:held]), descriptor.digest.algorithm)
+    if actual != descriptor.digest:
+        raise ContentMismatch(f"the configuration {descriptor.digest} arrived as {actual}: the registry is at fault")
     return bytes(body[:held])

@@ -29,6 +29,7 @@ from csi_driver.oci.reference import Reference
 from csi_driver.puller.artifact import Artifact, Artifacts, Origin
 from csi_driver.puller.request import PullRequest, snapshot_key
 from csi_driver.puller.resolver import Resolver
+from csi_driver.registry.blob import BlobSource
 from csi_driver.tracing import Tracing
 from csi_driver.transfer.engine import Engine
 from csi_driver.transfer.progress import Progress, Totals, describe
@@ -224,26 +225,25 @@ class Puller:
                 self._shared = {identity: each for identity, each in self._shared.items() if id(each) in used}
 
     def _fetch(self, layer: Layer, origin: Origin, progress: Progress, stop: Stop) -> None:
-        """Bring one layer into the cache; a body that does not match its digest is fetched once more, as it may have
-        been damaged on its way."""
+        """Bring one layer into the cache; a body that does not match its digest is fetched again, from elsewhere where
+        there is a host that has not sent any of it."""
         identity = LayerId.of(layer)
-        described = layer.descriptor
-        for attempt in (1, 2):
+        source, described = origin.repository.blob(layer.descriptor), layer.descriptor
+        while not self._cache.is_served(identity, origin.registry):
             span = self._tracing.span("fetch", digest=described.digest, size=described.size, packing=layer.packing)
             try:
                 with span:
-                    return self._fetch_once(identity, layer, origin, progress, stop)
+                    return self._fetch_once(identity, layer, origin, source, progress=progress, stop=stop)
             except ContentMismatch as error:
-                if attempt == 2:
+                if not source.distrust(error):
                     raise
                 log.warning("a layer did not match and is fetched again", layer=identity.digest, reason=error)
         return None
 
-    def _fetch_once(self, identity: LayerId, layer: Layer, origin: Origin, progress: Progress, stop: Stop) -> None:
-        if self._cache.is_served(identity, origin.registry):
-            return
+    def _fetch_once(
+        self, identity: LayerId, layer: Layer, origin: Origin, source: BlobSource, *, progress: Progress, stop: Stop
+    ) -> None:
         blob = Blob(layer.descriptor.digest, layer.descriptor.size, layer.packing)
-        source = origin.repository.blob(layer.descriptor)
         try:
             into = self._cache.ingest(identity, origin.registry)
             fetched = self._engine.fetch(blob, source, into, progress=progress, stop=stop)

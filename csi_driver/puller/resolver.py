@@ -11,7 +11,7 @@ from csi_driver import log
 from csi_driver.cache.references import References, Remembered
 from csi_driver.cache.store import Cache
 from csi_driver.errors import AccessDenied, NotFound, StillPulling, Unauthenticated, Unavailable
-from csi_driver.inflight import Flights, Pool, Wait
+from csi_driver.inflight import Deadline, Flights, Pool, Wait
 from csi_driver.oci.descriptor import Descriptor, Platform
 from csi_driver.oci.digest import Digest
 from csi_driver.oci.index import choose
@@ -19,6 +19,8 @@ from csi_driver.oci.manifest import Index, Manifest, parse_manifest
 from csi_driver.oci.policy import PullPolicy
 from csi_driver.puller.request import PullRequest, snapshot_key
 from csi_driver.registry.client import FetchedManifest, Registry, Repository
+
+_SECONDS_TO_FIND = 120.0  # what a registry gets for a reference, all indexes, redirects and tries together
 
 NODE = "node"  # the fingerprint of whoever brings no credentials of its own, and so uses the node's
 
@@ -119,14 +121,15 @@ class Resolver:
 
 def find(repository: Repository, selector: str, platform: Platform) -> tuple[FetchedManifest, Manifest]:
     """The manifest under a tag or digest, or of an index the one that it offers this platform."""
-    named = repository.manifest(selector)
+    deadline = Deadline.after(_SECONDS_TO_FIND)
+    named = repository.manifest(selector, deadline)
     found = parse_manifest(named.body, named.media_type)
     if isinstance(found, Manifest):
         return named, found
     offered: dict[Digest, FetchedManifest] = {}
 
     def fetch(entry: Descriptor) -> Manifest | Index:
-        offered[entry.digest] = fetched = repository.manifest(str(entry.digest))
+        offered[entry.digest] = fetched = repository.manifest(str(entry.digest), deadline)
         return parse_manifest(fetched.body, fetched.media_type)
 
     entry, manifest = choose(found, platform, fetch)

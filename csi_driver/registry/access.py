@@ -8,6 +8,7 @@ from csi_driver.errors import Unauthenticated
 from csi_driver.inflight import Lock
 from csi_driver.registry.challenge import Challenge, parse_challenges
 from csi_driver.registry.credential import Credential
+from csi_driver.registry.host import Host
 from csi_driver.registry.realm import check_realm
 from csi_driver.registry.tokens import Rejected, Token, TokenRequest, Tokens
 from csi_driver.registry.url import Url
@@ -35,9 +36,10 @@ class Access:
     """
 
     def __init__(
-        self, *, registry: Url, repository: str, actions: str, credentials: Sequence[Credential], tokens: Tokens
+        self, *, host: Host, repository: str, actions: str, credentials: Sequence[Credential], tokens: Tokens
     ) -> None:
-        self._registry = registry
+        self._host = host
+        self._registry = host.root
         self._repository = repository
         self._actions = actions
         self._credentials: Sequence[Credential | None] = credentials or (None,)
@@ -139,14 +141,16 @@ class Access:
         except ValueError as error:
             shown = challenge.parameters.get("realm", "").partition("?")[0][:100]
             raise Rejected(f"it names {shown!r} as its token service, which is refused: {error}") from None
-        return TokenRequest(realm, challenge.parameters.get("service", ""), self._scope(challenge), credential)
+        trust = self._host.trust if realm.origin == self._registry.origin else self._host.trust.elsewhere
+        return TokenRequest(realm, challenge.parameters.get("service", ""), self._scope(challenge), credential, trust)
 
     def _scope(self, challenge: Challenge) -> str:
         """The registry's own words for what it guards, if they are about this; some say nothing, or an example."""
         scope = challenge.parameters.get("scope", "")
         if self._repository in scope and all(action in scope for action in self._actions.split(",")):
             return scope
-        return f"repository:{self._repository}:{self._actions}"
+        above = self._registry.target.partition("/v2/")[2]  # a proxy project, for example, that a mirror's path names
+        return f"repository:{above}{'/' if above else ''}{self._repository}:{self._actions}"
 
     def _explanation(self, reason: str) -> str:
         registry, told = self._registry.authority, f" ({reason})" if reason else ""

@@ -1,15 +1,20 @@
 """One blob at a registry, in ranges, each checked against what the descriptor promises."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
 from csi_driver.errors import ContentMismatch, RangeIgnored, Unavailable
+from csi_driver.inflight import Lock
 from csi_driver.oci.descriptor import Descriptor
 from csi_driver.oci.digest import EMPTY_DIGEST, Digest
+from csi_driver.registry.host import Capability
 from csi_driver.registry.message import Answer, Request, Stream
+from csi_driver.registry.presence import expect_blob
 from csi_driver.registry.retry import Transient
+from csi_driver.registry.route import Route
 from csi_driver.registry.session import Session
 from csi_driver.registry.url import Url
 
@@ -39,54 +44,95 @@ class Body(Protocol):
 
 
 class BlobSource:
-    """Opens ranges of one blob, from several threads if need be.
+    """Opens ranges of one blob, from several threads if need be, at whichever host of the route gives them.
 
-    Where the registry redirects to a signed URL, later ranges go there directly, until it is refused. The digest is
-    for whoever has all the bytes to check; here only sizes are. `urls` of descriptors are never followed.
+    Where a host redirects to a signed URL, later ranges go there directly, until it is refused. The digest is for
+    whoever has all the bytes to check; here only sizes are. `urls` of descriptors are never followed.
     """
 
-    def __init__(self, session: Session, descriptor: Descriptor) -> None:
-        self._session = session
+    def __init__(self, route: Route, descriptor: Descriptor) -> None:
+        self._route = route
         self._digest = descriptor.digest
         self._size = descriptor.size
         self._content = _known_content(descriptor)
-        self._signed: Url | None = None
+        self._what = f"blob {descriptor.digest} of {route.name}"
+        self._lock = Lock()
+        self._signed: dict[Session, Url] = {}
+        self._given_up: set[Session] = set()
+        self._used: set[Session] = set()
+        self._is_vouched_for = False
+        self._was_distrusted = False
 
     def open(self, start: int = 0, stop: int | None = None) -> Body:
         """The bytes from `start` up to `stop`, or to the end.
 
         A request for the whole blob carries no Range. Raises `RangeIgnored` when the answer is not the range asked for,
         `ContentMismatch` when the registry's blob has another size than the descriptor says, and as `Session.ask` does.
+        A host whose answer breaks off is not asked for this blob again if there is another.
         """
         span = _Span(start, self._size if stop is None else stop, self._size)
         if self._content is not None:
             return _Memory(self._content[span.start : span.stop])
-        return self._open_signed(span) or self._open(span)
+        self._check_access()
+        with self._lock:
+            given_up = frozenset(self._given_up)
+        return self._route.ask(Capability.PULL, lambda session: self._open(session, span), without=given_up)
 
-    def _open(self, span: "_Span") -> Body:
-        request = self._request(self._session.url(f"blobs/{self._digest}"), span)
-        also = (416,) if span.is_part else ()
-        return self._session.ask(request, self._what, lambda answer: self._accept(answer, span, request.url), also=also)
+    def distrust(self, error: ContentMismatch) -> bool:
+        """What came until now is not the blob: the mirrors that sent some of it will not be asked for it again.
 
-    def _open_signed(self, span: "_Span") -> Body | None:
-        """The same from where the registry last redirected to; None if that does not answer as it should."""
-        signed = self._signed
+        Whether it is worth another try: as long as there are such mirrors, and then once more, as bytes may have been
+        damaged on their way.
+        """
+        with self._lock:
+            mirrors = {each for each in self._used - self._given_up if not self._route.is_last(Capability.PULL, each)}
+            self._given_up |= mirrors
+            self._used.clear()
+            self._signed.clear()
+            was_distrusted, self._was_distrusted = self._was_distrusted, self._was_distrusted or not mirrors
+        for session in mirrors:
+            self._route.distrust(session, error)
+        return bool(mirrors) or not was_distrusted
+
+    def _open(self, session: Session, span: "_Span") -> Body:
+        body = self._open_signed(session, span)
+        if body is None:
+            request = self._request(session.url(f"blobs/{self._digest}"), span)
+            answer = session.send(request, self._what, also=(416,) if span.is_part else ())
+            body = self._accept(session, answer, span, request.url)
+        with self._lock:
+            self._used.add(session)
+        return body
+
+    def _check_access(self) -> None:
+        """Raise unless a host that is trusted to say who may have it has the blob for this caller.
+
+        A host that may only bring content gives it to whoever knows a digest, and a digest alone is no permission.
+        """
+        if self._is_vouched_for or self._route.all_resolve:
+            return
+        self._route.ask(Capability.RESOLVE, lambda voucher: expect_blob(voucher, self._digest))
+        self._is_vouched_for = True
+
+    def _open_signed(self, session: Session, span: "_Span") -> Body | None:
+        """The same from where the host last redirected to; None if that does not answer as it should."""
+        signed = self._signed.get(session)
         if signed is None:
             return None
         try:
-            answer = self._session.send_signed(self._request(signed, span))
+            answer = session.send_signed(self._request(signed, span))
             if answer.stream is not None:
-                return self._accept(answer, span, None)
+                return self._accept(session, answer, span, None)
         except Unavailable:
             pass
-        self._signed = None
+        self._signed.pop(session, None)
         return None
 
     def _request(self, url: Url, span: "_Span") -> Request:
         headers = {"Range": f"bytes={span.start}-{span.stop - 1}"} if span.is_part else {}
         return Request("GET", url, headers, bulk=True)
 
-    def _accept(self, answer: Answer, span: "_Span", asked: Url | None) -> Body:
+    def _accept(self, session: Session, answer: Answer, span: "_Span", asked: Url | None) -> Body:
         stream = answer.stream
         if stream is None and span.is_part:
             span.check_range(answer, self._what)
@@ -98,8 +144,12 @@ class BlobSource:
             stream.close()
             raise
         if asked is not None and answer.url.origin != asked.origin:
-            self._signed = answer.url
-        return _Received(stream, span.stop - span.start, self._what)
+            self._signed[session] = answer.url
+        return _Received(stream, span.stop - span.start, self._what, broken=lambda: self._give_up(session))
+
+    def _give_up(self, session: Session) -> None:
+        with self._lock:
+            self._given_up.add(session)
 
     def _check(self, answer: Answer, span: "_Span") -> None:
         host, length = answer.url.authority, answer.stream.length if answer.stream else None
@@ -115,10 +165,6 @@ class BlobSource:
             raise Unavailable(f"{host} answered {answer.status} for {self._what}, of which no part was asked for")
         elif length is not None and length != self._size:
             raise ContentMismatch(f"{host} has {length} bytes for {self._what}, whose descriptor says {self._size}")
-
-    @property
-    def _what(self) -> str:
-        return f"blob {self._digest} of {self._session.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,25 +211,33 @@ class _Opened:
 
 
 class _Received(_Opened):
-    """Exactly `expected` bytes of a stream, or an error."""
+    """Exactly `expected` bytes of a stream, or an error; `broken` is called when it ends too early by itself."""
 
-    def __init__(self, stream: Stream, expected: int, what: str) -> None:
+    def __init__(self, stream: Stream, expected: int, what: str, *, broken: Callable[[], None]) -> None:
         self._stream = stream
         self._left = expected
         self._what = what
+        self._broken = broken
+        self._aborted = False
 
     def readinto(self, view: memoryview, /) -> int:
         if self._left == 0:
             if self._stream.readinto(memoryview(bytearray(1))):
                 raise ContentMismatch(f"more bytes came than were asked for of {self._what}")
             return 0
-        count = self._stream.readinto(view[: self._left])
-        if count == 0:
-            raise Transient(f"{self._left} bytes are missing at the end of {self._what}")
+        try:
+            count = self._stream.readinto(view[: self._left])
+            if count == 0:
+                raise Transient(f"{self._left} bytes are missing at the end of {self._what}")
+        except Unavailable:
+            if not self._aborted:
+                self._broken()
+            raise
         self._left -= count
         return count
 
     def abort(self) -> None:
+        self._aborted = True
         self._stream.abort()
 
     def close(self) -> None:

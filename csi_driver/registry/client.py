@@ -3,17 +3,24 @@
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from csi_driver.errors import ContentMismatch, UnsupportedArtifact
+from csi_driver.errors import ContentMismatch, NotFound, UnsupportedArtifact
+from csi_driver.inflight import Deadline
 from csi_driver.oci.descriptor import Descriptor
 from csi_driver.oci.digest import Digest
-from csi_driver.oci.manifest import ACCEPT, MAX_MANIFEST_BYTES
+from csi_driver.oci.manifest import ACCEPT, MAX_MANIFEST_BYTES, parse_manifest
 from csi_driver.oci.reference import Reference
 from csi_driver.registry import push
 from csi_driver.registry.access import Access
 from csi_driver.registry.blob import BlobSource
+from csi_driver.registry.credential import Credential
+from csi_driver.registry.host import Capability, Host
+from csi_driver.registry.hostsdir import HostsDirectory
 from csi_driver.registry.keychain import Keychain
 from csi_driver.registry.message import Answer, Request
+from csi_driver.registry.outages import Outages
+from csi_driver.registry.presence import expect_blob
 from csi_driver.registry.retry import Retry
+from csi_driver.registry.route import Route
 from csi_driver.registry.session import Session
 from csi_driver.registry.tokens import Tokens
 from csi_driver.registry.transport import Transport
@@ -33,7 +40,8 @@ class Registry:
     """All registries that references can name.
 
     A registry is spoken to in TLS, except those on this machine (if `loopback_plain_http`), those in
-    `plain_http_hosts` (`host`, or `host:port`), and those that the node's docker config says so of.
+    `plain_http_hosts` (`host`, or `host:port`), those that the node's docker config says so of, and hosts whose URL in
+    the `hosts` directory does.
     """
 
     def __init__(
@@ -44,36 +52,47 @@ class Registry:
         retry: Retry | None = None,
         plain_http_hosts: Collection[str] = (),
         loopback_plain_http: bool = True,
+        hosts: HostsDirectory | None = None,
     ) -> None:
         self._transport = transport
         self._node_keychain = node_keychain
         self._retry = retry or Retry()
         self._plain_http_hosts = frozenset(host.lower() for host in plain_http_hosts)
         self._loopback_plain_http = loopback_plain_http
-        self._tokens = Tokens(send=transport.send, retry=self._retry)
+        self._tokens = Tokens(send=transport.send)
+        self._hosts = hosts or HostsDirectory()
+        self._outages = Outages()
 
     def repository(self, reference: Reference, keychain: Keychain | None = None) -> "Repository":
         """The repository of `reference`, asked with the credentials of `keychain` and then with the node's.
 
-        Nothing is sent yet. Raises `Unavailable` when the node's docker config is damaged.
+        A mirror gets those credentials of the node that are for the mirror's own name, and no others. Nothing is sent
+        yet. Raises `Unavailable` when the node's docker config or the registry's hosts.toml is damaged.
         """
         keys = keychain.then(self._node_keychain) if keychain else self._node_keychain
-        credentials = keys.credentials(reference.host, reference.repository)
-        base = self._base(reference)
+        name, repository = f"{reference.host}/{reference.repository}", reference.repository
+        credentials = keys.credentials(reference.host, repository)
 
-        def session(actions: str) -> Session:
+        def session(host: Host, actions: str) -> Session:
             access = Access(
-                registry=base,
-                repository=reference.repository,
+                host=host,
+                repository=repository,
                 actions=actions,
-                credentials=credentials,
+                credentials=self._mirrors_own(host, repository) if host.is_mirror else credentials,
                 tokens=self._tokens,
             )
-            return Session(
-                send=self._transport.send, retry=self._retry, access=access, base=base, repository=reference.repository
-            )
+            send, retry = self._transport.send, self._retry
+            return Session(send=send, retry=retry, access=access, host=host, repository=repository, name=name)
 
-        return Repository(pulls=session("pull"), pushes=session("pull,push"))
+        def route(actions: str) -> Route:
+            sessions = [session(host, actions) for host in hosts]
+            return Route(sessions=sessions, outages=self._outages, retry=self._retry, name=name)
+
+        hosts = self._hosts.hosts(reference.host, self._base(reference).below("v2"))
+        return Repository(pulls=route("pull"), pushes=route("pull,push"))
+
+    def _mirrors_own(self, host: Host, repository: str) -> tuple[Credential, ...]:
+        return self._node_keychain.credentials(host.root.authority, repository)
 
     def _base(self, reference: Reference) -> Url:
         url = Url.parse(f"https://{reference.api_host}")
@@ -93,19 +112,29 @@ class Repository:
     `UnsupportedArtifact` for an answer that means none of these.
     """
 
-    def __init__(self, *, pulls: Session, pushes: Session) -> None:
+    def __init__(self, *, pulls: Route, pushes: Route) -> None:
         self._pulls = pulls
         self._pushes = pushes
 
-    def manifest(self, selector: str) -> FetchedManifest:
-        """The manifest or index under a tag or digest, in one GET.
+    def manifest(self, selector: str, deadline: Deadline | None = None) -> FetchedManifest:
+        """The manifest or index under a tag or digest, in one GET to each host that is asked.
 
-        Raises `ContentMismatch` when what comes is not what a digest names, and `UnsupportedArtifact` when it is too
-        large to be a manifest.
+        Only hosts that are trusted to resolve are: who is given a manifest may have the model. After the `deadline`
+        nobody is asked any more. Raises `ContentMismatch` when what comes is not what a digest names, and
+        `UnsupportedArtifact` when it is too large to be a manifest.
         """
         what = f"manifest {selector} of {self._pulls.name}"
-        request = Request("GET", self._pulls.url(f"manifests/{selector}"), {"Accept": ACCEPT}, most=MAX_MANIFEST_BYTES)
-        return self._pulls.ask(request, what, lambda answer: _manifest(answer, selector, what))
+
+        def ask(session: Session) -> FetchedManifest:
+            url = session.url(f"manifests/{selector}")
+            until = deadline or Deadline.never()
+            request = Request("GET", url, {"Accept": ACCEPT}, most=MAX_MANIFEST_BYTES, deadline=until)
+            found = _manifest(session.send(request, what), selector, what)
+            if session.host.is_mirror:
+                parse_manifest(found.body, found.media_type)  # what makes no sense is asked of the next host
+            return found
+
+        return self._pulls.ask(Capability.RESOLVE, ask)
 
     def blob(self, descriptor: Descriptor) -> BlobSource:
         """The blob that `descriptor` describes; nothing is sent yet."""
@@ -113,7 +142,11 @@ class Repository:
 
     def has_blob(self, digest: Digest) -> bool:
         """Whether the blob is here."""
-        return push.has_blob(self._pulls, digest)
+        try:
+            self._pulls.ask(Capability.RESOLVE, lambda session: expect_blob(session, digest))
+        except NotFound:
+            return False
+        return True
 
     def push_blob(
         self,
@@ -123,11 +156,11 @@ class Repository:
         progress: Callable[[int], None] = lambda _: None,
     ) -> None:
         """Make the repository hold a blob, see `push.push_blob`."""
-        push.push_blob(self._pushes, digest, size, open_, progress)
+        push.push_blob(self._pushes.first(Capability.PUSH), digest, size, open_, progress)
 
     def push_manifest(self, selector: str, body: bytes, media_type: str) -> Digest:
         """Store a manifest under a tag or its digest, see `push.push_manifest`."""
-        return push.push_manifest(self._pushes, selector, body, media_type)
+        return push.push_manifest(self._pushes.first(Capability.PUSH), selector, body, media_type)
 
 
 def _manifest(answer: Answer, selector: str, what: str) -> FetchedManifest:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from csi_driver.inflight import Deadline
+from csi_driver.registry.trust import NO_MORE, Trust
 from csi_driver.registry.url import Url
 
 MAX_ERROR_BYTES = 16 * 1024
@@ -23,17 +25,22 @@ class Request:
     """One request. With `bulk` the body of the answer is streamed and not read; else it has at most `most` bytes.
 
     `timeout` is how many seconds the answer to a `Payload` may take to begin, where that is longer than the transport's
-    own patience.
+    own patience. `own_headers` are for this very host and, like `authorization`, go no further. `connect_timeout` is in
+    seconds; None means the transport's own. After the `deadline` nothing is sent any more.
     """
 
     method: str
     url: Url
     headers: Mapping[str, str] = field(default_factory=dict)
     authorization: str | None = field(default=None, repr=False)
+    own_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    trust: Trust = NO_MORE
     body: bytes | Payload | None = field(default=None, repr=False)
     bulk: bool = False
     most: int = 1 << 20
     timeout: float = 0.0
+    connect_timeout: float | None = None
+    deadline: Deadline = field(default_factory=Deadline.never)
 
 
 class Stream(Protocol):

@@ -3,17 +3,10 @@
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from csi_driver.errors import (
-    AccessDenied,
-    ContentMismatch,
-    InvalidRequest,
-    NotFound,
-    Unauthenticated,
-    Unavailable,
-    UnsupportedArtifact,
-)
+from csi_driver.errors import ContentMismatch, InvalidRequest, NotFound, Unavailable
 from csi_driver.oci.digest import Digest
 from csi_driver.registry.message import Answer, Payload, Request
+from csi_driver.registry.presence import holds_blob
 from csi_driver.registry.retry import Transient
 from csi_driver.registry.session import Session
 from csi_driver.registry.url import Url
@@ -31,12 +24,8 @@ class Readable(Protocol):
 
 
 def has_blob(session: Session, digest: Digest) -> bool:
-    """Whether the repository holds the blob. Registries that refuse HEAD, as some do, are asked with GET."""
-    url, what = session.url(f"blobs/{digest}"), f"blob {digest} of {session.name}"
-    try:
-        return session.ask(Request("HEAD", url), what, _is_there, also=(404,))
-    except (UnsupportedArtifact, Unauthenticated, AccessDenied):
-        return session.ask(Request("GET", url, bulk=True), what, _is_there, also=(404,))
+    """Whether the repository holds the blob, see `presence.holds_blob`; asked again while that may help."""
+    return session.retry.run(lambda: holds_blob(session, digest))
 
 
 def push_blob(
@@ -144,9 +133,3 @@ def _read(file: Readable, size: int) -> bytes | None:
         return file.read(size)
     except OSError as error:
         raise InvalidRequest(f"what is to be pushed cannot be read: {error.strerror or error}") from error
-
-
-def _is_there(answer: Answer) -> bool:
-    if answer.stream is not None:
-        answer.stream.close()
-    return answer.status != 404

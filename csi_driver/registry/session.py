@@ -1,13 +1,15 @@
-"""Requests to one repository: authorised, redirected, and repeated while that may help."""
+"""Requests to one repository at one host: authorised, redirected, and repeated while that may help."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
+from urllib.parse import quote
 
 from csi_driver import log
 from csi_driver.errors import Unauthenticated
 from csi_driver.registry.access import Access, Grant
 from csi_driver.registry.answers import details, refusal, warnings
+from csi_driver.registry.host import Host
 from csi_driver.registry.message import Answer, Request, Send
 from csi_driver.registry.redirect import follow
 from csi_driver.registry.retry import Retry
@@ -17,25 +19,22 @@ T = TypeVar("T")
 
 
 class Session:
-    """What one caller may do with one repository. `base` is the registry's URL, `name` what messages call it."""
+    """What one caller may do with one repository at one host; `name` is what messages call the repository."""
 
-    def __init__(self, *, send: Send, retry: Retry, access: Access, base: Url, repository: str) -> None:
+    def __init__(self, *, send: Send, retry: Retry, access: Access, host: Host, repository: str, name: str) -> None:
         self._send = send
         self._access = access
-        self._base = base
         self._repository = repository
         self._challenges_nobody = False
         self._warnings: set[str] = set()
+        self.host = host
+        self.name = name
         self.retry = retry
 
-    @property
-    def name(self) -> str:
-        """Registry and repository, for messages."""
-        return f"{self._base.authority}/{self._repository}"
-
     def url(self, path: str) -> Url:
-        """The URL of `path` within the repository (distribution-spec "Endpoints")."""
-        return self._base.join(f"/v2/{self._repository}/{path}")
+        """The URL of `path` within the repository (distribution-spec "Endpoints", and "Registry Proxying" for `ns`)."""
+        url = self.host.root.below(f"{self._repository}/{path}")
+        return url.with_query(f"ns={quote(self.host.namespace)}") if self.host.is_mirror else url
 
     def ask(self, request: Request, what: str, read: Callable[[Answer], T], *, also: tuple[int, ...] = ()) -> T:
         """What `read` makes of an answer below 300 or in `also`; repeated when either meets a `Transient`.
@@ -47,7 +46,7 @@ class Session:
 
     def send_signed(self, request: Request) -> Answer:
         """One try at a URL that the registry redirected to before, whatever comes of it; no credentials go there."""
-        return follow(self._send, request)
+        return follow(self._send, replace(request, trust=self.host.trust.elsewhere))
 
     def send(self, request: Request, what: str, *, also: tuple[int, ...] = ()) -> Answer:
         """One try; raises as `ask` does, and `Transient` for what is worth another one."""
@@ -64,19 +63,33 @@ class Session:
             if another is None:
                 raise refusal(answer, what)
             grant = another
-        raise Unauthenticated(f"registry {self._base.authority} keeps refusing what it has just accepted for {what}")
+        raise Unauthenticated(
+            f"registry {self.host.root.authority} keeps refusing what it has just accepted for {what}"
+        )
 
     def _exchange(self, request: Request, grant: Grant) -> Answer:
         """One try. Credentials go to the registry alone, also where it names another place for an upload."""
-        authorization = grant.header if self._is_own(request.url) else None
-        answer = follow(self._send, replace(request, authorization=authorization))
+        answer = follow(self._send, self._addressed(request, grant))
         if answer.status != 401 or not self._is_own(answer.url):
             self._access.accepted(grant)
         for text in warnings(answer):
             if text not in self._warnings:
                 self._warnings.add(text)
-                log.warning("the registry warns", registry=self._base.authority, warning=text)
+                log.warning("the registry warns", registry=self.host.root.authority, warning=text)
         return answer
+
+    def _addressed(self, request: Request, grant: Grant) -> Request:
+        """The request with all that is for this host alone, where it goes there."""
+        host = self.host
+        if not self._is_own(request.url):
+            return replace(request, authorization=None, trust=host.trust.elsewhere)
+        return replace(
+            request,
+            authorization=grant.header or host.headers.get("authorization"),
+            own_headers={name: value for name, value in host.headers.items() if name != "authorization"},
+            trust=host.trust,
+            connect_timeout=host.connect_timeout,
+        )
 
     def _another_grant(self, grant: Grant, answer: Answer) -> Grant | None:
         """What to try next after this refusal of the registry; None if nothing. Raises `Unauthenticated`."""
@@ -92,14 +105,15 @@ class Session:
     def _challenge(self) -> str | None:
         """What the registry wants of those it hides things from: some answer 403 or 404 to requests of nobody."""
         if not self._challenges_nobody:
-            answer = self._send(Request("GET", self._base.join("/v2/")))
+            request = Request("GET", self.host.root.join("/v2/"))
+            answer = self._send(self._addressed(request, Grant()))
             if answer.status == 401:
                 return answer.headers.get("www-authenticate")
             self._challenges_nobody = True
         return None
 
     def _is_own(self, url: Url) -> bool:
-        return url.origin == self._base.origin
+        return url.origin == self.host.root.origin
 
     def _is_expired_signature(self, request: Request, answer: Answer) -> bool:
         """Whether storage that the registry redirected to refuses the URL that the registry signed."""

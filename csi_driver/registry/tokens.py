@@ -13,7 +13,7 @@ from csi_driver.registry.answers import details, refusal
 from csi_driver.registry.credential import Credential
 from csi_driver.registry.message import Answer, Request, Send
 from csi_driver.registry.redirect import follow
-from csi_driver.registry.retry import Retry
+from csi_driver.registry.trust import NO_MORE, Trust
 from csi_driver.registry.url import Url
 
 _CLIENT = "model-csi-driver"
@@ -35,6 +35,7 @@ class TokenRequest:
     service: str
     scope: str
     credential: Credential | None
+    trust: Trust = NO_MORE
 
     @property
     def parameters(self) -> list[tuple[str, str]]:
@@ -53,9 +54,8 @@ class Token:
 class Tokens:
     """The tokens of this process, each used for most of its life."""
 
-    def __init__(self, *, send: Send, retry: Retry, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, send: Send, clock: Callable[[], float] = time.monotonic) -> None:
         self._send = send
-        self._retry = retry
         self._clock = clock
         self._lock = Lock()
         self._kept: dict[TokenRequest, Token] = {}
@@ -67,10 +67,9 @@ class Tokens:
         return token if token and not self.expired(token.expires_at) else None
 
     def fetch(self, wanted: TokenRequest) -> Token:
-        """A new token. Raises `Rejected`, or `Unavailable` when the token service cannot answer."""
+        """A new token, in one try. Raises `Rejected`, or `Unavailable` when the token service cannot answer."""
         began = self._clock()
-        answer = self._retry.run(lambda: self._ask(wanted))
-        token = _read(answer, wanted, began)
+        token = _read(self._ask(wanted), wanted, began)
         with self._lock:
             self._kept.pop(wanted, None)
             self._kept[wanted] = token
@@ -91,14 +90,16 @@ class Tokens:
                 return _accepted(answer, credential)
             authorization = credential.basic_of_identity_token  # a service that knows no POST
         url = wanted.realm.with_query(urlencode(wanted.parameters)) if wanted.parameters else wanted.realm
-        return _accepted(follow(self._send, Request("GET", url, authorization=authorization)), credential)
+        request = Request("GET", url, authorization=authorization, trust=wanted.trust)
+        return _accepted(follow(self._send, request), credential)
 
 
 def _refresh(wanted: TokenRequest, credential: Credential) -> Request:
     """The exchange of an identity token (RFC 6749, section 6)."""
     form = [("grant_type", "refresh_token"), ("refresh_token", credential.identity_token), ("client_id", _CLIENT)]
     body = urlencode([*form, *wanted.parameters]).encode()
-    return Request("POST", wanted.realm, {"Content-Type": "application/x-www-form-urlencoded"}, body=body)
+    content_type = {"Content-Type": "application/x-www-form-urlencoded"}
+    return Request("POST", wanted.realm, content_type, body=body, trust=wanted.trust)
 
 
 def _accepted(answer: Answer, credential: Credential | None) -> Answer:

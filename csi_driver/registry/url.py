@@ -1,7 +1,7 @@
 """Where a request goes: a URL in parts, compared by origin and shown without what it may hold of secrets."""
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -41,6 +41,10 @@ class Url:
     def join(self, location: str) -> Self:
         """What a `Location` header in an answer from here means (RFC 9110, section 10.2.2); raises `ValueError`."""
         return self.parse(urljoin(str(self), location.strip()))
+
+    def below(self, path: str) -> Self:
+        """The place called `path`, of unreserved characters and colons, below this one, which has no query."""
+        return replace(self, target=f"{self.target.rstrip('/')}/{path}")
 
     def with_query(self, query: str) -> Self:
         """The same place with `query`, already quoted, behind what query there is."""

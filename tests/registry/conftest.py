@@ -1,7 +1,9 @@
 """Clients whose pauses between tries take no time, and blobs to read with them."""
 
+import shutil
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +13,11 @@ from csi_driver.oci.digest import Digest
 from csi_driver.oci.reference import Reference
 from csi_driver.registry.blob import BlobSource
 from csi_driver.registry.client import Registry, Repository
+from csi_driver.registry.hostsdir import HostsDirectory
 from csi_driver.registry.keychain import Keychain
 from csi_driver.registry.retry import Retry
 from csi_driver.registry.transport import Transport, tls_context
+from tests.fixtures.certificates import Authority
 from tests.fixtures.registry import EmbeddedRegistry
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
@@ -36,6 +40,7 @@ class Client:
         node_keychain: Keychain | None = None,
         plain_http_hosts: Collection[str] = (),
         loopback_plain_http: bool = True,
+        hosts_dir: Path | None = None,
         **options: Any,
     ) -> Repository:
         """A new client's view; `options` are those of `Transport`."""
@@ -46,8 +51,17 @@ class Client:
             retry=Retry(patience=self.patience, sleep=self.sleeps.append, jitter=lambda: 1.0),
             plain_http_hosts=plain_http_hosts,
             loopback_plain_http=loopback_plain_http,
+            hosts=HostsDirectory(lambda: hosts_dir),
         )
         return registry.repository(Reference.parse(reference), keychain)
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Signs certificates for this machine, and is trusted by nobody yet."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl command to make certificates with")
+    return Authority(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import shutil
 import ssl
 import threading
 from pathlib import Path
@@ -22,13 +21,6 @@ from tests.fixtures.registry import EmbeddedRegistry
 from tests.registry.conftest import CONTENT, Client, descriptor, read_all, user
 
 FILES = {"config.json": b"{}"}
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl command to make certificates with")
-    return Authority(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture(autouse=True)
@@ -243,7 +235,7 @@ def test_a_configured_proxy_goes_before_the_environment_and_after_no_proxy(monke
 
 
 @pytest.mark.parametrize(
-    "proxy_url", ["socks5://me:hunter2@p:1", "https://me:hunter2@p:1", "http://", "http://me:hunter2@p:x"]
+    "proxy_url", ["socks5://me:hunter2@p:1", "SOCKS5H://me:hunter2@p:1", "ftp://p", "http://", "http://me:hunter2@p:x"]
 )
 def test_a_proxy_of_no_use_is_refused_without_its_password(proxy_url: str) -> None:
     with pytest.raises(InvalidRequest) as caught:

@@ -6,7 +6,6 @@ import pytest
 
 from csi_driver.registry.credential import Credential
 from csi_driver.registry.message import Answer, Request
-from csi_driver.registry.retry import Retry
 from csi_driver.registry.tokens import TokenRequest, Tokens
 from csi_driver.registry.url import Url
 
@@ -26,7 +25,7 @@ def tokens_with(body: object, clock: Clock) -> Tokens:
     def send(request: Request) -> Answer:
         return Answer(request.url, 200, {}, json.dumps(body).encode())
 
-    return Tokens(send=send, retry=Retry(patience=0), clock=clock)
+    return Tokens(send=send, clock=clock)
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,19 @@ import http.client
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
+
+from urllib3.util.ssltransport import SSLTransport
 
 from csi_driver.errors import Unavailable
 from csi_driver.inflight import Lock
 from csi_driver.registry.message import MAX_ERROR_BYTES, Answer, Payload, Request
 from csi_driver.registry.retry import Transient
+from csi_driver.registry.transport.dialling import dial
 from csi_driver.registry.transport.failures import FAILURES, failure, root
 from csi_driver.registry.transport.limits import LimitedResponse, Limits
 from csi_driver.registry.transport.proxies import Proxy
@@ -30,7 +35,8 @@ class _Connection:
     """A connection and where it leads; `reused` once an answer was read from it."""
 
     http: http.client.HTTPConnection
-    wire: socket.socket
+    wire: socket.socket  # or what takes its place for TLS within TLS
+    ends_at: socket.socket  # the socket beneath TLS
     limits: Limits
     key: _Key
     reused: bool = False
@@ -48,18 +54,21 @@ class Bulk:
         self,
         *,
         tls: ssl.SSLContext,
+        proxy_tls: Callable[[], ssl.SSLContext],
         user_agent: str,
         connect_timeout: float,
         stall_timeout: float,
         exchange_timeout: float,
     ) -> None:
         self._tls = tls
+        self._proxy_tls = proxy_tls
         self._user_agent = user_agent
         self._connect_timeout = connect_timeout
         self._stall_timeout = stall_timeout
         self._exchange_timeout = exchange_timeout
         self._lock = Lock()
         self._idle: dict[_Key, list[_Connection]] = {}
+        self._is_closed = False
 
     def send(self, request: Request, proxy: Proxy | None) -> Answer:
         """An answer with a stream if it is 200 or 206, else with the start of its body; raises what sockets raise."""
@@ -80,6 +89,7 @@ class Bulk:
         with self._lock:
             idle = [one for connections in self._idle.values() for one in connections]
             self._idle.clear()
+            self._is_closed = True
         for connection in idle:
             connection.http.close()
 
@@ -89,7 +99,7 @@ class Bulk:
         with self._lock:
             idle = self._idle.setdefault(connection.key, [])
             idle.append(connection)
-            surplus = idle.pop(0) if len(idle) > _MOST_IDLE else None
+            surplus = idle.pop(0) if self._is_closed or len(idle) > _MOST_IDLE else None
         if surplus:
             surplus.http.close()
 
@@ -108,19 +118,10 @@ class Bulk:
                     found = last
         for connection in stale:
             connection.http.close()
-        return found or self._connect(request.url, proxy)
+        return found or self._connect(request.url, proxy, request.connect_timeout or self._connect_timeout)
 
-    def _connect(self, url: Url, proxy: Proxy | None) -> _Connection:
-        """A connection with TCP_NODELAY, which http.client sets."""
-        to = proxy.url if proxy else url
-        connection: http.client.HTTPConnection
-        if url.scheme == "https":
-            connection = http.client.HTTPSConnection(to.host, to.port, timeout=self._connect_timeout, context=self._tls)
-            if proxy:
-                secret = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
-                connection.set_tunnel(url.host, url.port, headers=secret)
-        else:
-            connection = http.client.HTTPConnection(to.host, to.port, timeout=self._connect_timeout)
+    def _connect(self, url: Url, proxy: Proxy | None, timeout: float) -> _Connection:
+        connection = self._new(url, proxy, timeout)
         limits = Limits(self._exchange_timeout)
         connection.response_class = partial(LimitedResponse, limits=limits)  # type: ignore[assignment]
         limits.begin()  # a proxy answers before there is TLS
@@ -129,7 +130,31 @@ class Bulk:
         except BaseException:
             connection.close()
             raise
-        return _Connection(connection, connection.sock, limits, (url.origin, proxy))
+        wire = connection.sock
+        ends_at = wire.socket if isinstance(wire, SSLTransport) else wire
+        return _Connection(connection, wire, ends_at, limits, (url.origin, proxy))
+
+    def _new(self, url: Url, proxy: Proxy | None, timeout: float) -> http.client.HTTPConnection:
+        """A connection that is not made yet; the proxy's own TLS, if it has any, is there before HTTP begins."""
+        to = proxy.url if proxy else url
+        proxy_tls = self._proxy_tls() if proxy and to.scheme == "https" else None
+        connection: http.client.HTTPConnection
+        if url.scheme == "http":
+            connection = http.client.HTTPConnection(to.host, to.port, timeout=timeout)
+        elif proxy_tls:
+            connection = _TlsInTls(to.host, to.port, timeout=timeout, context=self._tls)
+        else:
+            connection = http.client.HTTPSConnection(to.host, to.port, timeout=timeout, context=self._tls)
+        if proxy and url.scheme == "https":
+            secret = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
+            connection.set_tunnel(url.host, url.port, headers=secret)
+
+        def create_connection(*_: object) -> socket.socket:
+            wire = dial(to.host, to.port, timeout)
+            return proxy_tls.wrap_socket(wire, server_hostname=to.host) if proxy_tls else wire
+
+        connection._create_connection = create_connection  # type: ignore[attr-defined]
+        return connection
 
     def _exchange(self, connection: _Connection, request: Request, proxy: Proxy | None) -> "BulkStream":
         content = request.body.chunks() if isinstance(request.body, Payload) else request.body
@@ -147,6 +172,7 @@ class Bulk:
 
     def _headers(self, request: Request, proxy: Proxy | None) -> dict[str, str]:
         headers = {"Host": request.url.authority, "User-Agent": self._user_agent, "Accept-Encoding": "identity"}
+        headers |= request.own_headers
         headers |= request.headers
         if request.authorization is not None:
             headers["Authorization"] = request.authorization
@@ -192,7 +218,7 @@ class BulkStream:
         """Shut the socket down beneath TLS, which is not made for two threads: the one that reads wakes up."""
         if not self._closed:  # else the connection may serve another range by now
             with suppress(OSError):
-                socket.socket.shutdown(self._connection.wire, socket.SHUT_RDWR)
+                socket.socket.shutdown(self._connection.ends_at, socket.SHUT_RDWR)
 
     def close(self) -> None:
         if self._closed:
@@ -203,6 +229,16 @@ class BulkStream:
         else:
             self.response.close()
             self._connection.http.close()
+
+
+class _TlsInTls(http.client.HTTPSConnection):
+    """A tunnel through a proxy that is itself spoken to in TLS, which Python's own sockets cannot nest."""
+
+    def connect(self) -> None:
+        http.client.HTTPConnection.connect(self)
+        tls: ssl.SSLContext = self._context  # type: ignore[attr-defined]
+        host: str = self._tunnel_host  # type: ignore[attr-defined]
+        self.sock = cast(socket.socket, SSLTransport(self.sock, tls, server_hostname=host))
 
 
 def _answer(stream: BulkStream, request: Request) -> Answer:

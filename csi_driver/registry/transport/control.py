@@ -1,6 +1,8 @@
 """Small exchanges over requests: manifests, tokens, and what announces and ends an upload."""
 
+import socket
 import ssl
+from collections.abc import Callable
 from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -12,6 +14,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.response import HTTPResponse
 
 from csi_driver.registry.message import MAX_ERROR_BYTES, Answer, Payload, Request
+from csi_driver.registry.transport.dialling import dial
 from csi_driver.registry.transport.limits import MOST_EXCHANGE_BYTES, LimitedResponse, Limits
 from csi_driver.registry.transport.proxies import Proxy
 
@@ -22,6 +25,7 @@ class Control:
     """A requests session without what it would do on its own: cookies, .netrc, redirects, proxies, other CAs.
 
     `tls` verifies every certificate; it is the same for blob bodies, so that a registry is trusted for all or nothing.
+    `proxy_tls` gives what verifies that of a proxy.
     `exchange_timeout` is how many seconds may pass from the connection or, if there is one, from the request until the
     answer's last byte.
     """
@@ -30,23 +34,25 @@ class Control:
         self,
         *,
         tls: ssl.SSLContext,
+        proxy_tls: Callable[[], ssl.SSLContext],
         user_agent: str,
         connect_timeout: float,
         stall_timeout: float,
         exchange_timeout: float,
     ) -> None:
-        self._timeouts = (connect_timeout, stall_timeout)
+        self._connect_timeout = connect_timeout
+        self._stall_timeout = stall_timeout
         self._session = requests.Session()
         self._session.trust_env = False
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         self._session.headers.clear()
         self._session.headers.update({"User-Agent": user_agent, "Accept-Encoding": "identity"})
         for scheme in ("https://", "http://"):
-            self._session.mount(scheme, _Adapter(tls, exchange_timeout))
+            self._session.mount(scheme, _Adapter(tls, proxy_tls, exchange_timeout))
 
     def send(self, request: Request, proxy: Proxy | None) -> Answer:
         """One exchange; raises what requests raises."""
-        headers = dict(request.headers)
+        headers = {**request.own_headers, **request.headers}
         if request.authorization is not None:
             headers["Authorization"] = request.authorization
         with self._session.request(
@@ -56,7 +62,7 @@ class Control:
             data=_small(request.body),
             stream=True,
             allow_redirects=False,
-            timeout=self._timeouts,
+            timeout=(request.connect_timeout or self._connect_timeout, self._stall_timeout),
             proxies={"http": proxy.text, "https": proxy.text} if proxy else {},
         ) as response:
             most = request.most if response.status_code < 300 else MAX_ERROR_BYTES
@@ -70,8 +76,9 @@ class Control:
 class _Adapter(HTTPAdapter):
     """Verifies certificates by a given context instead of requests' own list of CAs, and limits each exchange."""
 
-    def __init__(self, tls: ssl.SSLContext, exchange_timeout: float) -> None:
+    def __init__(self, tls: ssl.SSLContext, proxy_tls: Callable[[], ssl.SSLContext], exchange_timeout: float) -> None:
         self._tls = tls
+        self._proxy_tls = proxy_tls
         self._pools = {
             "http": partial(_PlainPool, exchange_timeout=exchange_timeout),
             "https": partial(_TlsPool, exchange_timeout=exchange_timeout),
@@ -83,7 +90,7 @@ class _Adapter(HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
-        pools = super().proxy_manager_for(proxy, ssl_context=self._tls, **options)
+        pools = super().proxy_manager_for(proxy, ssl_context=self._tls, proxy_ssl_context=self._proxy_tls(), **options)
         pools.pool_classes_by_scheme = self._pools
         return pools
 
@@ -99,6 +106,10 @@ class _Limited(HTTPConnection):
         self._limits = Limits(exchange_timeout, MOST_EXCHANGE_BYTES)
         self._is_new = True
         self.response_class = partial(LimitedResponse, limits=self._limits)  # type: ignore[assignment]
+
+    def _new_conn(self) -> socket.socket:
+        """Where urllib3 would try one address after another, each for the whole of the timeout."""
+        return dial(self._dns_host, self.port, float(self.timeout or 0.0))  # always a number
 
     def connect(self) -> None:
         self._limits.begin()

@@ -1,5 +1,6 @@
 """What a failed connection is told as: the host and the cause, and never a query that may hold a signature."""
 
+import errno
 import http.client
 import socket
 import ssl
@@ -12,6 +13,11 @@ from csi_driver.registry.retry import Transient
 from csi_driver.registry.transport.limits import Overdue, TooLong
 from csi_driver.registry.transport.proxies import Proxy
 from csi_driver.registry.url import Url
+
+_WANTS_TO_KNOW_WHO = frozenset(
+    {"TLSV13_ALERT_CERTIFICATE_REQUIRED", "SSLV3_ALERT_BAD_CERTIFICATE", "SSLV3_ALERT_HANDSHAKE_FAILURE",
+     "TLSV1_ALERT_UNKNOWN_CA"}
+)  # fmt: skip
 
 FAILURES = (OSError, http.client.HTTPException, UnicodeError)
 """What the network stack raises: requests' errors are OSErrors, bad host names UnicodeErrors."""
@@ -29,20 +35,8 @@ def failure(error: BaseException, url: Url, via: Proxy | None) -> Unavailable:
         if isinstance(one, Overdue):
             told = f"the answer of {to} was not complete after {one.seconds:g} s: it comes too slowly"
             return Transient(told, waited=one.seconds)
-    for one in chain:
-        if isinstance(one, ssl.SSLCertVerificationError):
-            return Unavailable(
-                f"the TLS certificate of {to} is not trusted: {one.verify_message or one.reason}; it is never accepted "
-                "unverified: add the CA that signed it to the node's trusted ones"
-            )
-        if isinstance(one, ssl.SSLError) and not isinstance(one, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-            return _tls_failure(one, to)
-        if isinstance(one, socket.gaierror):
-            told = f"the name of {to} cannot be resolved: {one.strerror}"
-            return Unavailable(told) if one.errno == socket.EAI_NONAME else Transient(told)
-        if isinstance(one, TimeoutError | requests.Timeout):
-            return Transient(f"nothing came from {to} for too long")
-    return Transient(f"the connection to {to} failed: {_cause(chain[-1])}")
+    known = next((found for one in chain if (found := _recognised(one, to))), None)
+    return known or Transient(f"the connection to {to} failed: {_cause(chain[-1])}")
 
 
 def root(error: BaseException) -> BaseException:
@@ -51,11 +45,33 @@ def root(error: BaseException) -> BaseException:
     return first
 
 
+def _recognised(one: BaseException, to: str) -> Unavailable | None:
+    if isinstance(one, ssl.SSLError) and not isinstance(one, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return _tls_failure(one, to)
+    if isinstance(one, socket.gaierror):
+        told = f"the name of {to} cannot be resolved: {one.strerror}"
+        return Unavailable(told) if one.errno == socket.EAI_NONAME else Transient(told)
+    if isinstance(one, TimeoutError | requests.Timeout):
+        if isinstance(one, OSError) and one.errno == errno.ETIMEDOUT:
+            return Transient(f"the connection to {to} failed: {one.strerror}")
+        return Transient(f"nothing came from {to} for too long")
+    return None
+
+
 def _tls_failure(error: ssl.SSLError, to: str) -> Unavailable:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Unavailable(
+            f"the TLS certificate of {to} is not trusted: {error.verify_message or error.reason}; it is never accepted "
+            "unverified: name the authority that signed it in pull_config.ca_file, or in `ca` of its hosts.toml"
+        )
     if error.reason in _CERTAINLY_NO_TLS:
         return Unavailable(
             f"{to} does not speak TLS on that port ({error.reason}); if it is meant to be used without, list it among "
             "the plain HTTP hosts of the driver's configuration"
+        )
+    if error.reason in _WANTS_TO_KNOW_WHO:
+        return Unavailable(
+            f"{to} wants another client certificate, or any ({error.reason}): name one in `client` of its hosts.toml"
         )
     return Unavailable(f"TLS with {to} failed: {error.reason or error}")
 

@@ -14,7 +14,10 @@ from csi_driver.registry.url import Url
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """An HTTP proxy. `text` is its URL with user and password, `authorization` what they make of it."""
+    """A proxy that is spoken to in HTTP or HTTPS.
+
+    `text` is its URL with user and password, `authorization` what they make of it.
+    """
 
     url: Url
     text: str = field(repr=False)
@@ -22,14 +25,14 @@ class Proxy:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Raises `InvalidRequest` for anything but an http URL; its text does not quote it."""
+        """Raises `InvalidRequest` for anything but an http or https URL; its text does not quote it."""
         full = text if "://" in text else f"http://{text}"
+        if full.lower().startswith("socks"):
+            raise InvalidRequest("the proxy is a SOCKS proxy, which is not supported: name an http:// or https:// one")
         try:
             url, parts = Url.parse(full), urlsplit(full)
         except ValueError as error:
             raise InvalidRequest(f"the proxy's URL cannot be used: {error}") from None
-        if url.scheme != "http":
-            raise InvalidRequest(f"the proxy {url.authority} would have to be spoken to in TLS: use an http:// URL")
         if parts.username is None:
             return cls(url, full, None)
         user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
@@ -37,10 +40,16 @@ class Proxy:
 
 
 class Proxies:
-    """The proxy named by the configuration, or HTTPS_PROXY and HTTP_PROXY; NO_PROXY exempts hosts from either."""
+    """The proxy named by the configuration, or HTTPS_PROXY and HTTP_PROXY; NO_PROXY exempts hosts from either.
+
+    Raises `InvalidRequest` at once for a proxy that cannot be used, the environment's included.
+    """
 
     def __init__(self, proxy_url: str = "") -> None:
         self._configured = Proxy.parse(proxy_url) if proxy_url else None
+        if not proxy_url:
+            for scheme in ("https", "http"):
+                _of_environment(f"{scheme}://registry.invalid")
 
     def choose(self, url: Url) -> Proxy | None:
         """None for a direct connection, which this machine itself always gets."""
@@ -48,5 +57,9 @@ class Proxies:
             return None
         if self._configured:
             return self._configured
-        text = select_proxy(str(url), getproxies())
-        return Proxy.parse(text) if text else None
+        return _of_environment(str(url))
+
+
+def _of_environment(url: str) -> Proxy | None:
+    text = select_proxy(url, getproxies())
+    return Proxy.parse(text) if text else None

@@ -1,0 +1,61 @@
+"""Which hosts failed a moment ago, so that nobody waits for them again at once."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from csi_driver import log
+from csi_driver.errors import DriverError
+from csi_driver.inflight import Lock
+from csi_driver.registry.host import Host
+
+_LEFT_OUT = 30.0  # seconds
+_TRIAL = 15.0  # seconds that one caller has to find out whether a host is back, while others go on without it
+
+
+@dataclass(slots=True)
+class _Outage:
+    until: float
+    reason: str
+
+
+class Outages:
+    """Hosts that have a substitute are left out for a while after a failure; then one caller tries them again."""
+
+    def __init__(self, *, seconds: float = _LEFT_OUT, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._lock = Lock()
+        self._outages: dict[tuple[str, str, int], _Outage] = {}
+
+    def reason(self, host: Host) -> str | None:
+        """Why the host is to be left out now; None if it may be asked."""
+        with self._lock:
+            outage = self._outages.get(host.root.origin)
+            if outage is None:
+                return None
+            now = self._clock()
+            if now >= outage.until:
+                outage.until = now + _TRIAL
+                return None
+            return outage.reason
+
+    def begin(self, host: Host, error: DriverError) -> None:
+        """The host failed in a way that says nothing of what it was asked for."""
+        with self._lock:
+            is_new = host.root.origin not in self._outages
+            self._outages[host.root.origin] = _Outage(self._clock() + self._seconds, str(error))
+        if is_new:
+            log.warning(
+                "a host fails and is left out for a while; the next one is asked",
+                host=host.root.authority,
+                instead_of=host.namespace or None,
+                reason=error,
+            )
+
+    def end(self, host: Host) -> None:
+        """The host answers."""
+        with self._lock:
+            was_out = self._outages.pop(host.root.origin, None)
+        if was_out:
+            log.event("a host that was left out answers again", host=host.root.authority)

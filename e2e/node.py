@@ -68,9 +68,9 @@ class Node:
 
 
 @contextmanager
-def running(directory: Path, *, docker_config: Path | None = None) -> Iterator[Node]:
+def running(directory: Path, *, docker_config: Path | None = None, metrics_addr: str = "") -> Iterator[Node]:
     """The driver from its readiness to its orderly end."""
-    configuration = _configuration(directory, docker_config or directory / "no-credentials")
+    configuration = _configuration(directory, docker_config or directory / "no-credentials", metrics_addr)
     enter = ENTER_AS_ROOT if os.getuid() == 0 else ENTER_AS_USER
     with (directory / "driver.log").open("wb") as log:
         process = subprocess.Popen(
@@ -104,12 +104,13 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _configuration(directory: Path, docker_config: Path) -> Path:
+def _configuration(directory: Path, docker_config: Path, metrics_addr: str) -> Path:
     settings = {
         "service_name": "model.csi.modelpack.org",
         "root_dir": str(directory / "root"),
         "csi_endpoint": f"unix://{directory}/csi.sock",
         "node_id": "node-of-its-own",
+        "metrics_addr": metrics_addr,
         "pull_config": {"docker_config_dir": str(docker_config)},
     }
     path = directory / "config.yaml"

@@ -1,161 +1,108 @@
-"""What Helm makes of the chart, and whether the driver can start from it."""
+"""Whether the driver can start from what Helm makes of the chart, and with how little it makes do."""
 
 import json
-import subprocess
 from base64 import b64decode
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-from csi_driver import config
+from e2e.chart import CASES, Helm, Values, case
 from e2e.conftest import Program
 from e2e.node import succeeded
 
-CHART = Path(__file__).parents[1] / "deploy" / "helm" / "model-csi-driver"
-Objects = dict[str, Any]
-Render = Callable[..., Objects]
-
-# The values that the Go driver's chart knows, each with something in it.
-OF_THE_GO_CHART: Objects = {
-    "config": {
-        "serviceName": "model.csi.modelpack.org",
-        "rootDir": "/mnt/nvme/model-csi",
-        "registryAuths": {
-            "registry.example.com": {"auth": "bmFtZTpwYXNzd29yZA==", "serverscheme": "https"},
-            "registry.local:5000": {"auth": "bmFtZTpwYXNzd29yZA==", "serverscheme": "http"},
-        },
-        "pullConfig": {"proxy_url": "http://proxy.example.com:3128", "concurrency": 3},
-    },
-    "namespace": "model-csi",
-    "image": {"repository": "registry.example.com/model-csi-driver", "pullPolicy": "Always", "tag": "latest"},
-    "registrar": {"image": {"repository": "registry.example.com/registrar", "tag": "v2.17.0"}},
-    "resources": {"limits": {"cpu": "1", "memory": "1Gi"}},
-    "imagePullSecrets": [{"name": "pull"}],
-    "nameOverride": "models",
-    "fullnameOverride": "our-models",
-    "serviceAccount": {"create": True, "name": "models"},
-    "podAnnotations": {"example.com/a": "b"},
-    "podLabels": {"example.com/c": "d"},
-    "nodeSelector": {"example.com/gpu": "true"},
-    "tolerations": [{"key": "gpu", "operator": "Exists"}],
-    "affinity": {},
-    "hostAliases": [{"ip": "192.0.2.1", "hostnames": ["registry.local"]}],
-    "hostNetwork": True,
-    "updateStrategy": {"type": "OnDelete"},
-    "args": [],
-    "env": [{"name": "HTTPS_PROXY", "value": "http://proxy.example.com:3128"}],
-    "volumeMounts": [{"name": "extra", "mountPath": "/extra"}],
-}
+GO_CHART = case("go-chart")
 
 
 @pytest.fixture
-def helm(program: Program) -> Callable[..., subprocess.CompletedProcess[str]]:
-    def run(*arguments: str | Path, values: Objects | None = None) -> subprocess.CompletedProcess[str]:
-        command: list[str | Path] = [program("helm"), *arguments, CHART, "--values", "-"]
-        return subprocess.run(
-            command, input=json.dumps(values or {}), capture_output=True, text=True, timeout=60, check=False
-        )
-
-    return run
+def helm(program: Program) -> Helm:
+    return Helm(program("helm"))
 
 
-@pytest.fixture
-def render(helm: Callable[..., subprocess.CompletedProcess[str]]) -> Render:
-    """Renders the chart; the objects by kind, of which there is one each."""
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_the_driver_reads_the_configuration_that_the_chart_writes(helm: Helm, tmp_path: Path, path: Path) -> None:
+    values = case(path.name.removesuffix("-values.yaml"))
 
-    def render(values: Objects | None = None) -> Objects:
-        said = succeeded(helm("template", "models", "--namespace", "model-csi", values=values))
-        objects = [item for item in yaml.safe_load_all(said) if item]
-        assert len({item["kind"] for item in objects}) == len(objects)
-        return {item["kind"]: item for item in objects}
-
-    return render
-
-
-@pytest.mark.parametrize("values", [{}, OF_THE_GO_CHART], ids=["defaults", "all values of the Go driver's chart"])
-def test_the_driver_reads_the_configuration_that_the_chart_writes(
-    render: Render, tmp_path: Path, values: Objects
-) -> None:
-    settings = loaded(render(values), tmp_path)
+    settings = helm.render(values).config(tmp_path)
 
     asked = values.get("config", {})
     assert settings.service_name == "model.csi.modelpack.org"
     assert settings.csi_endpoint == "unix:///csi/csi.sock"
     assert str(settings.root_dir) == asked.get("rootDir", "/var/lib/model-csi")
     assert settings.pull_config.concurrency == asked.get("pullConfig", {}).get("concurrency", 5)
+    assert settings.metrics_addr == "tcp://192.0.2.7:5244"
     assert settings.ignored == ()
 
 
-def test_any_setting_of_the_driver_can_be_made(render: Render, tmp_path: Path) -> None:
+def test_any_setting_of_the_driver_can_be_made(helm: Helm, tmp_path: Path) -> None:
     values = {"config": {"log_format": "json", "features": {"disk_usage_limit": "2TiB"}, "metrics_addr": ":9100"}}
 
-    settings = loaded(render(values), tmp_path)
+    settings = helm.render(values).config(tmp_path)
 
     assert settings.log_format == "json"
     assert settings.features.disk_usage_limit == 2 << 40
     assert settings.metrics_addr == ":9100"
 
 
-def test_the_drivers_names_win_over_those_of_the_go_chart(render: Render, tmp_path: Path) -> None:
+def test_the_drivers_names_win_over_those_of_the_go_chart(helm: Helm, tmp_path: Path) -> None:
     values = {
         "config": {"pullConfig": {"concurrency": 3, "proxy_url": "http://a:1"}, "pull_config": {"concurrency": 7}}
     }
 
-    pull = loaded(render(values), tmp_path).pull_config
+    pull = helm.render(values).config(tmp_path).pull_config
 
     assert (pull.concurrency, pull.proxy_url) == (7, "http://a:1")
 
 
-def test_credentials_are_in_a_secret_and_nowhere_else(render: Render) -> None:
-    auths = OF_THE_GO_CHART["config"]["registryAuths"]
+def test_only_a_setting_that_a_running_driver_does_not_follow_replaces_it(helm: Helm) -> None:
+    def template(**settings: object) -> object:
+        return helm.render({"config": settings}).one("DaemonSet")["spec"]["template"]
 
-    objects = render(OF_THE_GO_CHART)
+    assert template(log_level="debug") == template()
+    assert template(noexec=True) != template()
+    assert template(pull_config={"proxy_url": "http://proxy.example.com:3128"}) != template()
 
-    secret = objects.pop("Secret")
+
+def test_credentials_are_in_a_secret_and_nowhere_else(helm: Helm) -> None:
+    auths = GO_CHART["config"]["registryAuths"]
+
+    objects = helm.render(GO_CHART)
+
+    secret = objects.one("Secret")
+    objects.remove(secret)
     assert secret["type"] == "kubernetes.io/dockerconfigjson"
     assert json.loads(b64decode(secret["data"][".dockerconfigjson"])) == {"auths": auths}
     assert auths["registry.example.com"]["auth"] not in json.dumps(objects)
-    driver = container(objects, "model-csi-driver")
-    assert {"name": "registry-auths", "mountPath": "/root/.docker", "readOnly": True} in driver["volumeMounts"]
-    assert volume(objects, "registry-auths")["secret"]["secretName"] == secret["metadata"]["name"]
+    mounts = objects.container("model-csi-driver")["volumeMounts"]
+    assert {"name": "registry-auths", "mountPath": "/root/.docker", "readOnly": True} in mounts
+    assert objects.volume("registry-auths")["secret"]["secretName"] == secret["metadata"]["name"]
 
 
-def test_without_credentials_there_is_no_secret(render: Render) -> None:
-    objects = render()
+def test_without_credentials_there_is_no_secret(helm: Helm) -> None:
+    objects = helm.render()
 
-    assert "Secret" not in objects
+    assert "Secret" not in objects.kinds
     assert "registry-auths" not in json.dumps(objects)
 
 
-def test_an_existing_secret_takes_the_place_of_the_charts(render: Render) -> None:
-    objects = render({"config": {"registryAuthsSecret": "ours"}})
+def test_an_existing_secret_takes_the_place_of_the_charts(helm: Helm) -> None:
+    objects = helm.render({"config": {"registryAuthsSecret": "ours"}})
 
-    assert "Secret" not in objects
-    assert volume(objects, "registry-auths")["secret"]["secretName"] == "ours"
-
-
-def test_kubelet_may_use_the_driver_for_inline_volumes_only(render: Render) -> None:
-    described = render()["CSIDriver"]
-
-    assert described["metadata"]["name"] == "model.csi.modelpack.org"
-    assert described["spec"] == {
-        "attachRequired": False,
-        "podInfoOnMount": True,
-        "volumeLifecycleModes": ["Ephemeral"],
-        "fsGroupPolicy": "None",
-        "storageCapacity": False,
-        "requiresRepublish": False,
-        "seLinuxMount": False,
-    }
+    assert "Secret" not in objects.kinds
+    assert objects.volume("registry-auths")["secret"]["secretName"] == "ours"
 
 
-def test_only_the_driver_is_privileged_and_only_the_pods_directory_propagates(render: Render) -> None:
-    objects = render()
+def test_the_drivers_directory_of_credentials_is_where_the_secret_is_mounted(helm: Helm) -> None:
+    config = {"registryAuthsSecret": "ours", "pull_config": {"docker_config_dir": "/etc/credentials"}}
 
-    driver, *others = containers(objects)
+    mounts = helm.render({"config": config}).container("model-csi-driver")["volumeMounts"]
+
+    assert {"name": "registry-auths", "mountPath": "/etc/credentials", "readOnly": True} in mounts
+
+
+def test_only_the_driver_is_privileged_and_only_the_pods_directory_propagates(helm: Helm) -> None:
+    pod = helm.render().pod
+
+    driver, *others = pod["containers"]
     assert driver["securityContext"] == {
         "privileged": True,
         "capabilities": {"drop": ["ALL"], "add": ["SYS_ADMIN"]},
@@ -164,47 +111,42 @@ def test_only_the_driver_is_privileged_and_only_the_pods_directory_propagates(re
     assert [item["mountPath"] for item in driver["volumeMounts"] if "mountPropagation" in item] == [
         "/var/lib/kubelet/pods"
     ]
+    assert [item["name"] for item in others] == ["node-driver-registrar", "liveness-probe"]
     for sidecar in others:
         assert sidecar["securityContext"] == {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
             "readOnlyRootFilesystem": True,
         }
-    assert pod(objects)["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert pod(objects)["automountServiceAccountToken"] is False
+        assert not [item for item in sidecar["volumeMounts"] if "mountPropagation" in item]
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert not {"hostPID", "hostIPC"} & pod.keys()
+    assert pod["hostNetwork"] is False
 
 
-def test_the_driver_runs_on_tainted_nodes_and_is_not_evicted(render: Render) -> None:
-    objects = render()
+def test_the_driver_runs_on_tainted_nodes_and_is_not_evicted(helm: Helm) -> None:
+    pod = helm.render().pod
 
-    assert pod(objects)["tolerations"] == [{"operator": "Exists"}]
-    assert pod(objects)["priorityClassName"] == "system-node-critical"
-
-
-def test_the_registrar_tells_kubelet_the_sockets_path_on_the_host(render: Render) -> None:
-    objects = render({"kubeletDir": "/var/snap/kubelet"})
-
-    registrar = container(objects, "node-driver-registrar")
-    path = "/var/snap/kubelet/plugins/model.csi.modelpack.org"
-    assert f"--kubelet-registration-path={path}/csi.sock" in registrar["args"]
-    assert volume(objects, "plugin-dir")["hostPath"]["path"] == path
-    assert volume(objects, "registration-dir")["hostPath"]["path"] == "/var/snap/kubelet/plugins_registry"
+    assert pod["tolerations"] == [{"operator": "Exists"}]
+    assert pod["priorityClassName"] == "system-node-critical"
+    assert "limits" not in pod["containers"][0]["resources"]
 
 
-def test_only_a_setting_that_a_running_driver_does_not_follow_replaces_it(render: Render) -> None:
-    def replaced_by(**settings: object) -> bool:
-        return template(render({"config": settings})) != template(render())
+def test_everything_of_kubelet_is_found_in_its_directory(helm: Helm) -> None:
+    objects = helm.render({"kubeletDir": "/var/snap/kubelet"})
 
-    def template(objects: Objects) -> Objects:
-        return dict(objects["DaemonSet"]["spec"]["template"])
+    plugin = "/var/snap/kubelet/plugins/model.csi.modelpack.org"
+    assert f"--kubelet-registration-path={plugin}/csi.sock" in objects.container("node-driver-registrar")["args"]
+    assert objects.volume("plugin-dir")["hostPath"]["path"] == plugin
+    assert objects.volume("registration-dir")["hostPath"]["path"] == "/var/snap/kubelet/plugins_registry"
+    # kubelet and the driver must call a volume's target by the same name.
+    assert objects.volume("pods-dir")["hostPath"]["path"] == "/var/snap/kubelet/pods"
+    assert "/var/snap/kubelet/pods" in [
+        item["mountPath"] for item in objects.container("model-csi-driver")["volumeMounts"]
+    ]
 
-    assert not replaced_by()
-    assert not replaced_by(log_level="debug")
-    assert replaced_by(noexec=True)
-    assert replaced_by(pull_config={"proxy_url": "http://proxy.example.com:3128"})
 
-
-def test_images_come_from_another_registry_where_none_else_is_reached(render: Render) -> None:
+def test_images_come_from_another_registry_where_none_else_is_reached(helm: Helm) -> None:
     digest = f"sha256:{'0' * 64}"
     values = {
         "global": {"imageRegistry": "registry.internal:5000"},
@@ -212,11 +154,35 @@ def test_images_come_from_another_registry_where_none_else_is_reached(render: Re
         "livenessProbe": {"image": {"digest": digest}},
     }
 
-    assert [item["image"] for item in containers(render(values))] == [
+    assert [item["image"] for item in helm.render(values).pod["containers"]] == [
         "registry.internal:5000/team/model-csi-driver:v1",
         "registry.internal:5000/sig-storage/csi-node-driver-registrar:v2.17.0",
         f"registry.internal:5000/sig-storage/livenessprobe@{digest}",
     ]
+
+
+def test_what_an_operator_adds_is_added(helm: Helm) -> None:
+    extra = {"name": "extra", "image": "registry.example.com/extra:1"}
+    values: Values = {
+        "args": ["--more"],
+        "env": [{"name": "A", "value": "b"}],
+        "envFrom": [{"configMapRef": {"name": "c"}}],
+        "volumes": [{"name": "v", "emptyDir": {}}],
+        "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+        "sidecars": [extra],
+        "initContainers": [extra],
+    }
+
+    objects = helm.render(values)
+
+    driver = objects.container("model-csi-driver")
+    assert driver["args"] == ["serve", "--config=/etc/model-csi-driver/config.yaml", "--more"]
+    assert values["env"][0] in driver["env"]
+    assert driver["envFrom"] == values["envFrom"]
+    assert values["volumeMounts"][0] in driver["volumeMounts"]
+    assert values["volumes"][0] in objects.pod["volumes"]
+    assert objects.pod["containers"][-1] == extra
+    assert objects.pod["initContainers"] == [extra]
 
 
 @pytest.mark.parametrize(
@@ -228,44 +194,21 @@ def test_images_come_from_another_registry_where_none_else_is_reached(render: Re
         {"config": {"root_dir": "/models"}},
         {"config": {"pull_config": {"concurency": 5}}},
         {"config": {"noexec": "yes"}},
-        {"image": {"digest": "sha256:1"}},
         {"image": {"pullPolicy": "Sometimes"}},
+        {"image": {"digest": "sha256:1"}},
+        {"admissionPolicy": {"enabled": True}},
+        {"admissionPolicy": {"allowedRegistries": ["https://registry.example.com"]}},
+        {"metrics": {"podMonitor": {"interval": "often"}}},
+        {"csiDriver": {"tokenRequests": [{"expirationSeconds": 3600}]}},
     ],
 )
-def test_values_that_mean_nothing_are_refused(
-    helm: Callable[..., subprocess.CompletedProcess[str]], values: Objects
-) -> None:
-    refused = helm("template", "models", values=values)
+def test_values_that_mean_nothing_are_refused(helm: Helm, values: Values) -> None:
+    refused = helm.run("template", "models", values=values)
 
     assert refused.returncode != 0
     assert "values don't meet the specifications of the schema" in refused.stderr
 
 
-def test_helm_finds_nothing_wrong(helm: Callable[..., subprocess.CompletedProcess[str]]) -> None:
-    for values in ({}, OF_THE_GO_CHART):
-        succeeded(helm("lint", "--strict", values=values))
-
-
-def loaded(objects: Objects, scratch: Path) -> config.Config:
-    """The configuration as the driver reads it in its pod."""
-    path = scratch / "config.yaml"
-    path.write_text(objects["ConfigMap"]["data"]["config.yaml"], encoding="utf-8")
-    return config.load(path, {"CSI_NODE_ID": "node", "POD_IP": "192.0.2.7"})
-
-
-def containers(objects: Objects) -> list[Any]:
-    found: list[Any] = pod(objects)["containers"]
-    return found
-
-
-def container(objects: Objects, name: str) -> Any:
-    return next(item for item in containers(objects) if item["name"] == name)
-
-
-def volume(objects: Objects, name: str) -> Any:
-    return next(item for item in pod(objects)["volumes"] if item["name"] == name)
-
-
-def pod(objects: Objects) -> Any:
-    """The DaemonSet's pod."""
-    return objects["DaemonSet"]["spec"]["template"]["spec"]
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_helm_finds_nothing_wrong(helm: Helm, path: Path) -> None:
+    succeeded(helm.run("lint", "--strict", values=case(path.name.removesuffix("-values.yaml"))))

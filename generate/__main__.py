@@ -1,28 +1,30 @@
-"""Writes every generated page and file that is not current; with --check, only names them and fails.
+"""Writes every generated file that is not current. What Helm makes of the chart is left out where Helm is missing."""
 
-What needs Helm is left out where there is none, unless HELM or the end-to-end tests' cache has it.
-"""
-
-import argparse
 import sys
 from pathlib import Path
 
+from e2e import toolbox
 from generate import files
 
 ROOT = Path(__file__).parents[1]
 
 
-def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m generate", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail when a file is not current")
-    check = parser.parse_args(arguments).check
-    stale = files.stale(ROOT)
+def main() -> int:
+    write(files.stale(ROOT))  # first, for the chart is rendered with its schema
+    helm = toolbox.find("helm")
+    if helm is None:
+        sys.stdout.write(f"what helm makes of the chart is left as it is: {toolbox.how_to_get('helm')}\n")
+    else:
+        write(files.stale_of_helm(helm, ROOT))
+    return 0
+
+
+def write(stale: dict[Path, str]) -> None:
     for path, content in stale.items():
-        sys.stdout.write(f"{path.relative_to(ROOT)}: {'is not current; run make docs' if check else 'written'}\n")
-        if not check:
-            path.write_text(content, encoding="utf-8")
-    return 1 if check and stale else 0
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+        sys.stdout.write(f"written: {path.relative_to(ROOT)}\n")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

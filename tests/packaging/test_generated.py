@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from csi_driver.config import IGNORED
-from generate import files, pages, schema, settings, values
+from generate import files, manifests, pages, schema, settings, values
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,8 +64,8 @@ def test_values_are_listed_with_their_defaults_and_what_is_said_of_them(tmp_path
 
 
 def test_every_value_of_the_chart_is_explained_and_has_a_schema() -> None:
-    listed = values.all_values(ROOT / files.CHART / "values.yaml")
-    described = json.loads((ROOT / files.CHART / "values.schema.json").read_text(encoding="utf-8"))
+    listed = values.all_values(ROOT / manifests.CHART / "values.yaml")
+    described = json.loads((ROOT / manifests.CHART / "values.schema.json").read_text(encoding="utf-8"))
 
     assert [value.name for value in listed if not value.doc] == []
     assert [value.name for value in listed if not has_schema(described, described, value.name.split("."))] == []

@@ -13,7 +13,13 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-FILES = ("requirements.lock", "requirements-dev.lock", "requirements-build.lock", "requirements-demo.lock")
+FILES = (
+    "requirements.lock",
+    "requirements-dev.lock",
+    "requirements-build.lock",
+    "requirements-demo.lock",
+    "requirements-e2e.lock",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,7 @@ def test_every_entry_is_one_version_with_its_hashes_and_no_address(name: str) ->
         ("requirements-dev.lock", [*asked(), *group("dev")]),
         ("requirements-build.lock", list(group("build"))),
         ("requirements-demo.lock", list(group("demo"))),
+        ("requirements-e2e.lock", list(group("e2e"))),
     ],
     ids=FILES,
 )

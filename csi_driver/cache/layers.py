@@ -12,6 +12,7 @@ from csi_driver.host import files
 from csi_driver.host.directories import Directories, walk
 from csi_driver.inflight import Lock
 from csi_driver.oci.layer import file_mode
+from csi_driver.oci.part import FILE
 
 _JOURNALS = ("journal", "previous/journal")
 
@@ -74,6 +75,8 @@ class Layers:
         """
         ready = self.get(layer)
         if ready is None:
+            if layer.part == FILE:
+                _finish_file(self._places.ingest(layer) / "content" / FILE, mode, mtime_ns)
             ready = self._publish_tree(layer) if layer.is_tree else self._publish_file(layer, mode, mtime_ns)
         self.discard(layer)
         return ready
@@ -116,10 +119,7 @@ class Layers:
 
     def _publish_file(self, layer: LayerId, mode: int | None, mtime_ns: int | None) -> Path:
         content = self._places.ingest(layer) / "content"
-        content.chmod(file_mode(mode))
-        if mtime_ns is not None:
-            os.utime(content, ns=(mtime_ns, mtime_ns))
-        files.sync_file(content)
+        _finish_file(content, mode, mtime_ns)
         return self._publish(layer, content)
 
     def _publish_tree(self, layer: LayerId) -> Path:
@@ -136,6 +136,13 @@ class Layers:
         files.make_directories(final.parent, below=self._places.layers)
         files.publish(staged, final)
         return final
+
+
+def _finish_file(path: Path, mode: int | None, mtime_ns: int | None) -> None:
+    path.chmod(file_mode(mode))
+    if mtime_ns is not None:
+        os.utime(path, ns=(mtime_ns, mtime_ns))
+    files.sync_file(path)
 
 
 def _named(directory: Path) -> Iterator[tuple[LayerId, Path]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from csi_driver.errors import UnsupportedArtifact
-from csi_driver.host.directories import Directories, walk
+from csi_driver.host.directories import Directories, listed, walk
 from csi_driver.host.files import copy_bytes, full_disk_named
 from csi_driver.oci.paths import is_clean
 
@@ -18,6 +18,10 @@ _MAX_DEPTH = 256  # directories above one another; bounds the work that a hostil
 _SURELY_SHORT = 2 * _MAX_DEPTH  # characters
 _DIRECTORY_MODE = 0o555
 _PIECE = 1 << 20
+
+
+class PathTaken(UnsupportedArtifact):
+    """Something else is at a path already, or where a directory above it should be."""
 
 
 class TreeWriter:
@@ -130,6 +134,28 @@ class TreeWriter:
         except (FileNotFoundError, NotADirectoryError):
             return
 
+    def clear(self, path: str) -> None:
+        """Nothing is at `path`, whatever was, and nothing but directories above it."""
+        parent, _ = _split(path)
+        above = parent.split("/") if parent else []
+        for count in range(1, len(above) + 1):
+            try:
+                self.discard("/".join(above[:count]))
+            except IsADirectoryError:
+                continue
+        self._remove(path)
+
+    def _remove(self, path: str) -> None:
+        parent, _, name = path.rpartition("/")
+        try:
+            self.discard(path)
+        except IsADirectoryError:  # unlink(2) of a directory, on Linux
+            listing = listed(self._directories, path)
+            for below in (*listing.directories, *(entry.name for entry in listing.others)):
+                self._remove(listing.child(below))
+            self._directories.forget(path)
+            os.rmdir(name, dir_fd=self._directories.open(parent))
+
     def finish(self) -> None:
         """The tree is read-only: every directory on the disk has mode 0555 and the last mtime it was given.
 
@@ -220,9 +246,9 @@ class _refusals(full_disk_named):  # noqa: N801  as the class below it
         if not isinstance(error, OSError):
             return
         if error.errno == errno.EEXIST:
-            raise UnsupportedArtifact(f"path {self.path!r} appears twice") from error
+            raise PathTaken(f"path {self.path!r} appears twice") from error
         if error.errno in (errno.ENOTDIR, errno.ELOOP):
-            raise UnsupportedArtifact(f"path {self.path!r} is or lies below something that is no directory") from error
+            raise PathTaken(f"path {self.path!r} is or lies below something that is no directory") from error
         if error.errno == errno.ENAMETOOLONG:
             raise UnsupportedArtifact(f"path {self.path!r} has a name too long for the filesystem") from error
         super().__exit__(kind, error, trace)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from csi_driver.oci.descriptor import Descriptor
 from csi_driver.oci.media import Packing, Role
+from csi_driver.oci.part import Part
 from csi_driver.oci.reference import Reference
 
 
@@ -15,7 +16,7 @@ class Layer:
     the artifact says about the layer's place, or None: `layout.placement` knows what that means. `below` is the clean
     path of the directory that the names in a tar layer are relative to, `""` for the root of the volume. `mode` holds
     the permission bits that the file had when the model was packed, `mtime_ns` nanoseconds since the epoch; None where
-    the artifact says nothing.
+    the artifact says nothing. `part` is what is kept of a tar layer, None for all of it.
     """
 
     descriptor: Descriptor
@@ -25,6 +26,7 @@ class Layer:
     mode: int | None = None
     mtime_ns: int | None = None
     below: str = ""
+    part: Part | None = None
 
 
 @dataclass(frozen=True, slots=True)

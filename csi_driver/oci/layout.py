@@ -8,7 +8,7 @@ from csi_driver.errors import UnsupportedArtifact
 from csi_driver.oci.layer import Layer, Layout, file_mode
 from csi_driver.oci.manifest import Manifest
 from csi_driver.oci.paths import basename, parents
-from csi_driver.oci.producers import docker_model_runner, generic, modelkit, modelpack, ollama
+from csi_driver.oci.producers import docker_model_runner, generic, image, modelkit, modelpack, ollama
 from csi_driver.oci.producers.recognition import Producer, recognise
 
 __all__ = ["Layer", "Layout", "file_mode", "needs_config", "placement", "plan", "without_conflicts"]
@@ -18,6 +18,7 @@ _LAY_OUT: Mapping[Producer, Callable[[Manifest], Layout]] = MappingProxyType(
         Producer.MODELPACK: modelpack.lay_out,
         Producer.DOCKER_MODEL_RUNNER: docker_model_runner.lay_out,
         Producer.OLLAMA: ollama.lay_out,
+        Producer.IMAGE: image.lay_out,
         Producer.GENERIC: generic.lay_out,
     }
 )
@@ -50,8 +51,6 @@ def _lay_out(manifest: Manifest, config: bytes | None) -> Layout:
                 f"this is {producer}, of which the manifest alone does not say where files belong"
             )
         return modelkit.lay_out(manifest, config)
-    if producer is Producer.IMAGE:
-        raise UnsupportedArtifact(_is_image(manifest))
     return _LAY_OUT[producer](manifest)
 
 
@@ -61,19 +60,14 @@ def placement(layer: Layer, entries: Sequence[str]) -> Mapping[str, str]:
     `entries` are all that are not directories. Names in the archive are relative to the volume's root, or to the
     directory that the layer is `below`. The exception is a lone file whose layer is annotated with another path of the
     same file name: AIKit, early modctl, `modctl attach` archive it under a shorter one. For anything else the
-    annotation is a directory or a label.
+    annotation is a directory or a label. A compressed file goes where its layer says.
     """
+    if not layer.packing.is_tree and layer.path is not None:
+        return dict.fromkeys(entries, layer.path)
     if len(entries) == 1 and layer.path is not None and basename(layer.path) == basename(entries[0]):
         return {entries[0]: layer.path}
     prefix = f"{layer.below}/" if layer.below else ""
     return {entry: f"{prefix}{entry}" for entry in entries}
-
-
-def _is_image(manifest: Manifest) -> str:
-    return (
-        f"this is {Producer.IMAGE} (config type {manifest.config.media_type[:100]!r}), whose layers cannot be shown as "
-        "a model: pack the model with modctl build or model-csi push"
-    )
 
 
 def without_conflicts(layers: Iterable[Layer]) -> tuple[Layer, ...]:
@@ -81,7 +75,7 @@ def without_conflicts(layers: Iterable[Layer]) -> tuple[Layer, ...]:
     files: dict[str, Layer] = {}
     kept: list[Layer] = []
     for layer in layers:
-        if layer.packing.is_tree or layer.path is None:
+        if layer.path is None or layer.packing.is_tree:
             kept.append(layer)
             continue
         first = files.setdefault(layer.path, layer)

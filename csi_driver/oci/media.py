@@ -25,6 +25,7 @@ NYDUS_BOOTSTRAP = "containerd.io/snapshot/nydus-bootstrap"
 _MODEL_TYPE = re.compile(r"application/vnd\.(?:cncf|cnai)\.model\.(?P<role>[a-z.]+)\.v1\.(?P<form>.+)")
 _MODEL_PREFIX = re.compile(r"application/vnd\.(?:cncf|cnai)\.model\.")
 _TREE = re.compile(r".*\.tar(?P<suffix>\.(?:gz|gzip|zst|zstd)|\+.*)?")
+_FILE = re.compile(r"[^+]*\.(?:raw|gguf|safetensors)(?P<suffix>\+gzip|\+zstd)")
 _OCI_LAYER = re.compile(
     r"application/vnd\.oci\.image\.layer\.(?:nondistributable\.)?v1\.tar(?:\+[a-z]+)?"
     r"|application/vnd\.docker\.image\.rootfs\.(?:diff|foreign\.diff)\.tar(?:\.[a-z]+)?"
@@ -36,13 +37,20 @@ class Packing(StrEnum):
 
     RAW = "raw"
     TAR = "tar"
+    RAW_GZIP = "raw+gzip"
+    RAW_ZSTD = "raw+zstd"
     TAR_GZIP = "tar+gzip"
     TAR_ZSTD = "tar+zstd"
 
     @property
     def is_tree(self) -> bool:
         """Whether the layer unpacks to a directory rather than to one file."""
-        return self is not Packing.RAW
+        return self in (Packing.TAR, Packing.TAR_GZIP, Packing.TAR_ZSTD)
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether the blob is smaller than what it holds."""
+        return self not in (Packing.RAW, Packing.TAR)
 
 
 class Role(StrEnum):
@@ -56,16 +64,13 @@ class Role(StrEnum):
     OTHER = "other"
 
 
-_COMPRESSIONS = {
+_GZIP, _ZSTD = ("+gzip", ".gzip", ".gz", "+gz"), ("+zstd", ".zstd", ".zst")
+_COMPRESSIONS: dict[str | None, Packing] = {
     None: Packing.TAR,
-    "+gzip": Packing.TAR_GZIP,
-    ".gzip": Packing.TAR_GZIP,
-    ".gz": Packing.TAR_GZIP,
-    "+gz": Packing.TAR_GZIP,
-    "+zstd": Packing.TAR_ZSTD,
-    ".zstd": Packing.TAR_ZSTD,
-    ".zst": Packing.TAR_ZSTD,
+    **dict.fromkeys(_GZIP, Packing.TAR_GZIP),
+    **dict.fromkeys(_ZSTD, Packing.TAR_ZSTD),
 }
+_FILE_COMPRESSIONS = {"+gzip": Packing.RAW_GZIP, "+zstd": Packing.RAW_ZSTD}
 _ROLES = {
     **{role.value: role for role in Role if role is not Role.OTHER},
     "layer": Role.WEIGHT,  # before v0.0.1
@@ -103,12 +108,14 @@ def packing_of(media_type: str) -> Packing:
     tree = _TREE.fullmatch(text)
     if tree is not None and tree["suffix"] in _COMPRESSIONS:
         return _COMPRESSIONS[tree["suffix"]]
-    model = _MODEL_TYPE.fullmatch(text)
-    if tree is not None or (model is not None and "+" in model["form"]):
+    if tree is None and ".raw+" not in text and not (is_model_type(text) and "+" in text):
+        return Packing.RAW
+    file = _FILE.fullmatch(text)
+    if file is None:
         raise UnsupportedArtifact(
-            f"the layer type {text[:150]!r} cannot be unpacked: use raw (one plain file), tar, tar+gzip or tar+zstd"
+            f"the layer type {text[:150]!r} cannot be unpacked: use raw (one file) or tar, plain or with +gzip or +zstd"
         )
-    return Packing.RAW
+    return _FILE_COMPRESSIONS[file["suffix"]]
 
 
 def layer_media_type(role: Role, packing: Packing) -> str:

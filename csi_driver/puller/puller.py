@@ -24,7 +24,6 @@ from csi_driver.inflight import Deadline, Flights, Lock, Pool, Stop, Wait
 from csi_driver.metrics import Metrics
 from csi_driver.oci.digest import Digest
 from csi_driver.oci.layer import Layer
-from csi_driver.oci.media import Packing
 from csi_driver.oci.reference import Reference
 from csi_driver.puller.artifact import Artifact, Artifacts, Origin
 from csi_driver.puller.request import PullRequest, snapshot_key
@@ -243,7 +242,7 @@ class Puller:
     def _fetch_once(
         self, identity: LayerId, layer: Layer, origin: Origin, source: BlobSource, *, progress: Progress, stop: Stop
     ) -> None:
-        blob = Blob(layer.descriptor.digest, layer.descriptor.size, layer.packing)
+        blob = Blob(layer.descriptor.digest, layer.descriptor.size, layer.packing, layer.part)
         try:
             into = self._cache.ingest(identity, origin.registry)
             fetched = self._engine.fetch(blob, source, into, progress=progress, stop=stop)
@@ -263,6 +262,6 @@ def _footprint(layer: Layer) -> Room:
     No archive says how many files it holds: one for each MiB is what models have.
     """
     size = layer.descriptor.size
-    if layer.packing in (Packing.TAR_GZIP, Packing.TAR_ZSTD):
+    if layer.packing.is_compressed:
         size += size // 2
     return Room(size, _LAYER_INODES + (size >> 20 if layer.packing.is_tree else 0))

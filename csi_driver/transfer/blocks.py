@@ -35,6 +35,12 @@ class Blocks:
             self._summed = self._start
         return self._crc
 
+    @crc.setter
+    def crc(self, value: int) -> None:
+        """Go on from this as the CRC-32 of all that counts, whatever was read before."""
+        self._crc = value
+        self._summed = self._start
+
     def block(self) -> bytes | None:
         """The next 512 bytes, or None at the end of the stream. Raises `BadArchive` if it ends in between."""
         if self._current() is None:

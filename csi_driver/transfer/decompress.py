@@ -17,6 +17,8 @@ from csi_driver.transfer.zstdframes import FrameWalker, is_zstd
 _GZIP_MAGIC = b"\x1f\x8b"
 _GZIP_ERRORS: tuple[type[Exception], ...] = (EOFError, gzip.BadGzipFile, isal_zlib.error)  # type: ignore[assignment]
 _ZSTD_READ = 1 << 20
+_ARCHIVES = (Packing.TAR, Packing.TAR_GZIP, Packing.TAR_ZSTD)
+_FILES = (Packing.RAW, Packing.RAW_GZIP, Packing.RAW_ZSTD)
 
 
 class Decompressor(Protocol):
@@ -30,19 +32,23 @@ class Decompressor(Protocol):
 
 
 def actual_packing(start: bytes, packing: Packing) -> Packing:
-    """How a tar layer that starts with these bytes is really packed: media types are wrong about that now and then."""
-    if is_header(start[:BLOCK]):
-        return Packing.TAR
+    """How a layer that starts with these bytes is really packed: media types are wrong about that now and then.
+
+    An archive stays an archive, and a compressed file a file.
+    """
+    plain, gzipped, zstd = _ARCHIVES if packing.is_tree else _FILES
+    if packing.is_tree and is_header(start[:BLOCK]):
+        return plain
     if start[:2] == _GZIP_MAGIC:
-        return Packing.TAR_GZIP
+        return gzipped
     if is_zstd(start):
-        return Packing.TAR_ZSTD
-    return packing
+        return zstd
+    return packing if packing.is_tree else plain
 
 
 def decompressor(packing: Packing, compressed: "Compressed", window_limit: int) -> Decompressor:
     """What undoes the compression of `packing`."""
-    if packing is Packing.TAR_GZIP:
+    if packing in (Packing.TAR_GZIP, Packing.RAW_GZIP):
         return _Gzip(compressed)
     return _Zstd(compressed, window_limit)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from csi_driver.errors import ContentMismatch, Stopping, UnsupportedArtifact
 from csi_driver.host.files import full_disk_named, remove_tree
 from csi_driver.inflight import Stop
+from csi_driver.oci.media import Packing
 from csi_driver.transfer.buffers import MIB, BufferPool
 from csi_driver.transfer.delivery import Delivery
 from csi_driver.transfer.earlier import (
@@ -117,7 +118,7 @@ class Engine:
 
     def _destination(self, blob: Blob, into: Path) -> tuple[Prefix, RawSink | TreeSink]:
         """What of the blob is here already, and where the rest goes."""
-        if not blob.packing.is_tree:
+        if blob.packing is Packing.RAW:
             return earlier_file(into, blob), RawSink(into, blob)
         prefix = earlier_tree(into, blob)
         with full_disk_named(into):

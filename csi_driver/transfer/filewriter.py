@@ -22,7 +22,7 @@ _WRITEBACK_STEP = 32 * MIB
 
 
 class FileWriter:
-    """Appends to one file until it has `size` bytes; for one thread.
+    """Appends to one file until it has `size` bytes, or for None as many as come; for one thread.
 
     `direct` says that the descriptor has O_DIRECT: then whole multiples of `ALIGNMENT` are written straight from the
     buffers; the rest of a piece waits for the next one and is put in front of it. Where the disk refuses that (EINVAL:
@@ -31,7 +31,7 @@ class FileWriter:
     As a context it owns the descriptor, and takes the space for a large file first: `NoSpace` comes before a byte does.
     """
 
-    def __init__(self, descriptor: int, name: str, *, size: int, direct: bool) -> None:
+    def __init__(self, descriptor: int, name: str, *, size: int | None, direct: bool) -> None:
         self._descriptor = descriptor
         self._name = name
         self._size = size
@@ -41,7 +41,7 @@ class FileWriter:
         self._direct = direct
 
     def __enter__(self) -> Self:
-        if self._size >= DIRECT_FROM:
+        if self._size is not None and self._size >= DIRECT_FROM:
             try:
                 with full_disk_named(self._name):
                     allocate(self._descriptor, self._size)
@@ -75,7 +75,10 @@ class FileWriter:
 
     def finish(self, mtime_ns: int | None = None) -> None:
         """The file has its size and time; it is not synced."""
-        os.ftruncate(self._descriptor, self._size)
+        if self._carry:
+            with full_disk_named(self._name):
+                self._append_buffered(memoryview(b""))
+        os.ftruncate(self._descriptor, self._offset if self._size is None else self._size)
         if mtime_ns is not None:
             os.utime(self._descriptor, ns=(mtime_ns, mtime_ns))
 
@@ -84,7 +87,7 @@ class FileWriter:
             buffer.window(start - len(self._carry), start)[:] = self._carry
             start, self._carry = start - len(self._carry), b""
         before, length = self._offset, stop - start
-        last = before + length >= self._size
+        last = self._size is not None and before + length >= self._size
         aligned = (length + ALIGNMENT - 1 if last else length) // ALIGNMENT * ALIGNMENT
         try:
             self._write(buffer.window(start, start + aligned))
@@ -93,7 +96,7 @@ class FileWriter:
                 raise
             self._append_buffered(buffer.window(start + self._offset - before, stop))
             return
-        if last:
+        if last and self._size is not None:
             self._offset = self._size  # what was rounded up lies behind the end, and `finish` cuts it off
         else:
             self._carry = bytes(buffer.window(start + aligned, stop))

@@ -13,6 +13,7 @@ from csi_driver.host.directories import Directories, walk
 from csi_driver.host.files import full_disk_named, remove_tree, sync_file, sync_filesystem
 from csi_driver.host.tree import TreeWriter
 from csi_driver.oci.media import Packing
+from csi_driver.oci.part import Choice
 from csi_driver.transfer.blocks import Blocks
 from csi_driver.transfer.buffers import MIB, Buffer
 from csi_driver.transfer.earlier import CONTENT, JOURNAL, PREVIOUS, SKELETON, Adoption, NoPrefix, TreePrefix
@@ -21,6 +22,7 @@ from csi_driver.transfer.limits import Limits
 from csi_driver.transfer.skeleton import SkeletonWriter
 from csi_driver.transfer.source import Blob
 from csi_driver.transfer.tarentries import Entries
+from csi_driver.transfer.unpart import retell, unpack_file, unpack_part
 from csi_driver.transfer.untar import unpack
 
 _OPEN_DIRECTORIES = 256
@@ -43,9 +45,11 @@ class LayerTree:
     def unpack(self, archive: Iterator[Buffer], packing: Packing) -> Entries:
         """All of `archive` is in the tree, and the skeleton beside it; returns what was read.
 
-        Only of an archive that was not compressed can a part be put together again, so only that is journaled. Raises
-        as `untar.unpack` does, and `DamagedPrefix`.
+        Only of an archive that was not compressed, and is kept whole, can the beginning be put together again, so only
+        that is journaled. Raises as `untar.unpack` does, `NotInPart` and `DamagedPrefix`.
         """
+        if self.blob.part is not None:
+            return self._unpack_part(archive, packing, self.blob.part.choice())
         with ExitStack() as stack:
             tree = stack.enter_context(TreeWriter(self.into / CONTENT, open_directories=_OPEN_DIRECTORIES))
             skeleton = stack.enter_context(SkeletonWriter(self.into / SKELETON, packing))
@@ -57,6 +61,22 @@ class LayerTree:
             if isinstance(self.prefix, TreePrefix):
                 adoption = stack.enter_context(Adoption(self.prefix.content, self.prefix.until))
             unpack(entries, blocks, tree, skeleton, adoption)
+        return entries
+
+    def unpack_file(self, pieces: Iterator[Buffer], packing: Packing) -> None:
+        """The tree has one file with all of these bytes. Raises as `unpart.unpack_file` does."""
+        with TreeWriter(self.into / CONTENT) as tree, SkeletonWriter(self.into / SKELETON, packing) as skeleton:
+            unpack_file(pieces, tree, skeleton, self.limits.unpacked_bytes)
+
+    def _unpack_part(self, archive: Iterator[Buffer], packing: Packing, choice: Choice) -> Entries:
+        with (
+            TreeWriter(self.into / CONTENT, open_directories=_OPEN_DIRECTORIES) as tree,
+            SkeletonWriter(self.into / SKELETON, packing, whole=False) as skeleton,
+            closing(Blocks(archive, keep=_forget)) as blocks,
+        ):
+            entries = Entries(blocks, self.limits, choice=choice)
+            if unpack_part(entries, blocks, tree, skeleton, choice):
+                retell(self.into / CONTENT, skeleton)
         return entries
 
     def sync(self, entries: int) -> None:
@@ -76,6 +96,10 @@ class LayerTree:
                             _sync_file(entry.name, listing.descriptor)
                     sync(listing.descriptor)
             sync_file(self.into / SKELETON)
+
+
+def _forget(data: bytes) -> None:
+    """Headers and padding are of no use without all that was between them."""
 
 
 def _sync_file(name: str, directory: int) -> None:

@@ -8,10 +8,9 @@ from csi_driver.errors import ContentMismatch
 from csi_driver.host.direct import page_aligned
 from csi_driver.inflight import Stop
 from csi_driver.oci.digest import Digest
-from csi_driver.oci.media import Packing
 from csi_driver.transfer.buffers import MIB
 from csi_driver.transfer.replay import Replay
-from csi_driver.transfer.skeleton import packing_of
+from csi_driver.transfer.skeleton import gives_back_the_blob
 
 _PIECE = 1 * MIB
 
@@ -32,12 +31,13 @@ def prove_tree(tree: Path, skeleton: Path, digest: Digest, *, stop: Stop) -> Non
 
     For a plain tar layer that is proved by its digest. The digest of a compressed layer is that of the compressed
     bytes, which no decompressor can bring back: there a CRC-32 of the archive, taken while the digest was verified,
-    tells whether anything has changed since. Names, links and times are not looked at, only what is in the files.
+    tells whether anything has changed since. For a part of a layer it is the CRC-32 of the files that were kept. Names,
+    links and times are not looked at, only what is in the files.
 
     Raises `ContentMismatch`, and `Stopping`.
     """
     room, hasher, length, crc = page_aligned(_PIECE), digest.hasher(), 0, 0
-    is_plain = packing_of(skeleton) is Packing.TAR
+    is_plain = gives_back_the_blob(skeleton)
     with Replay(tree, skeleton) as replay:
         while count := replay.readinto(room):
             if is_plain:

@@ -1,9 +1,11 @@
 """What is left of an archive when its files have been taken out: enough to prove its digest again later.
 
-A line with the packing of the layer, then zstd frames with records: a letter and its fields, integers little-endian.
+A line with the packing of the layer, or `part` where only some of it was kept; then zstd frames with records: a letter
+and its fields, integers little-endian.
 `L` u32 length, bytes: the archive goes on with these. `F` u16 length, path, u64 size: with all of that file.
 `S` u16 length, path, u64 size, u32 number of pieces, u64 offset and u64 count of each: with those pieces of that file.
-`E` u64 length, u32 CRC-32, both of the whole archive: it ends here.
+`E` u64 length, u32 CRC-32, both of the whole archive: it ends here. In a part, only `F`, `S` and `E` say something, and
+`E` is about what the files named before it hold, in that order.
 """
 
 import struct
@@ -21,6 +23,7 @@ from csi_driver.oci.media import Packing
 from csi_driver.transfer.sparse import Segments
 
 _TITLE = "model-csi skeleton 1"
+_PART = "part"
 _MOST_TITLE = 64
 _MOST_LITERAL = 64 << 20
 _BATCH_BYTES = 64 << 10
@@ -54,14 +57,23 @@ class End:
 class SkeletonWriter:
     """Writes the skeleton of an archive while it is unpacked; without `finish` it has no end. Raises `NoSpace`."""
 
-    def __init__(self, path: Path, packing: Packing) -> None:
+    def __init__(self, path: Path, packing: Packing, *, whole: bool = True) -> None:
         self._path = path
+        self._title = f"{_TITLE} {packing if whole else _PART}\n".encode()
         self._file = open(path, "xb", buffering=0)  # noqa: SIM115  the context closes it
         self._compressor = zstandard.ZstdCompressor(level=_LEVEL)
-        self._frame = self._compressor.compressobj()
         self._literal = bytearray()
         self._batch = bytearray()
-        self._append(f"{_TITLE} {packing}\n".encode())
+        self.restart()
+
+    def restart(self) -> None:
+        """Nothing was written yet."""
+        self._file.seek(0)
+        self._file.truncate()
+        self._frame = self._compressor.compressobj()
+        self._literal.clear()
+        self._batch.clear()
+        self._append(self._title)
 
     def literal(self, data: bytes) -> None:
         """The archive goes on with these bytes."""
@@ -119,17 +131,20 @@ class SkeletonWriter:
                 view = view[self._file.write(view) or 0 :]
 
 
-def packing_of(path: Path) -> Packing:
-    """How the layer that a skeleton was left of is packed. Raises `ContentMismatch` where the bytes are no skeleton."""
+def gives_back_the_blob(path: Path) -> bool:
+    """Whether the blob itself can be put together again: all of it was kept, and it was not compressed.
+
+    Raises `ContentMismatch` where the bytes are no skeleton.
+    """
     with open(path, "rb") as file:
-        return _packing(file, path)
+        return _kind(file, path) == Packing.TAR
 
 
-def _packing(file: BinaryIO, path: Path) -> Packing:
-    title, _, packing = file.readline(_MOST_TITLE).decode("ascii", "replace").rstrip("\n").rpartition(" ")
-    if title != _TITLE or packing not in list(Packing):
+def _kind(file: BinaryIO, path: Path) -> str:
+    title, _, kind = file.readline(_MOST_TITLE).decode("ascii", "replace").rstrip("\n").rpartition(" ")
+    if title != _TITLE or kind not in (*Packing, _PART):
         raise ContentMismatch(f"{path.name} is no skeleton of a layer that this driver can read")
-    return Packing(packing)
+    return kind
 
 
 def read_skeleton(path: Path) -> Iterator[Literal | Payload | End]:
@@ -138,7 +153,7 @@ def read_skeleton(path: Path) -> Iterator[Literal | Payload | End]:
     Raises `ContentMismatch` where the bytes are no skeleton.
     """
     with open(path, "rb") as file:
-        _packing(file, path)
+        _kind(file, path)
         with zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as stream:
             try:
                 yield from _records(stream)

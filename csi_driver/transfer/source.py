@@ -6,15 +6,20 @@ from typing import Protocol, Self
 
 from csi_driver.oci.digest import Digest
 from csi_driver.oci.media import Packing
+from csi_driver.oci.part import Part
 
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A layer as its descriptor names it: `size` is in bytes as stored, that is compressed where `packing` says so."""
+    """A layer as its descriptor names it: `size` is in bytes as stored, that is compressed where `packing` says so.
+
+    `part` is what is kept of a tar layer, None for all of it.
+    """
 
     digest: Digest
     size: int
     packing: Packing
+    part: Part | None = None
 
 
 class Body(Protocol):

@@ -5,6 +5,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from csi_driver.errors import UnsupportedArtifact
+from csi_driver.oci.part import Choice, NotInPart
 from csi_driver.oci.paths import is_clean
 from csi_driver.transfer import sparse
 from csi_driver.transfer.blocks import Blocks
@@ -22,6 +23,7 @@ from csi_driver.transfer.tarheader import (
 
 _LATEST_NS = (1 << 34) * 10**9  # ext4 keeps seconds in 34 bits; what lies beyond is no time anybody meant
 _KEPT = (b"path", b"linkpath", b"size", b"mtime")
+_WITHOUT_PAYLOAD = frozenset((b"1", b"2", b"3", b"4", b"5", b"6"))
 _REFUSED = {
     b"3": "a character device",
     b"4": "a block device",
@@ -37,13 +39,15 @@ class Kind(Enum):
     DIRECTORY = auto()
     SYMLINK = auto()
     HARDLINK = auto()
+    SKIPPED = auto()
 
 
 class Entry(NamedTuple):  # as `Header` is
     """One entry: `stored` bytes of payload follow it in the archive; `size` is that of the file, holes included.
 
     `path` is clean and relative, `""` for the root. `target` is what a symbolic link says, or the path of the file that
-    a hard link is another name for. `segments` is None unless the file is sparse.
+    a hard link is another name for. `segments` is None unless the file is sparse. Of what is skipped, only
+    `stored` says anything.
     """
 
     path: str
@@ -60,18 +64,28 @@ class Entries:
     """The entries of the archive in `blocks`; the payload of each must have been read before the next is asked for.
 
     `boundary` is called where an entry has been read and none has begun: reading could start again from there, given
-    what global headers said before.
+    what global headers said before. `choice` says what is kept; None keeps everything.
 
     Knows v7, ustar, pax and GNU archives. At the end of the archive everything that follows must be zeros, and all of
     it is read. Raises `BadArchive`, `UnsupportedArtifact` and `LimitExceeded`.
     """
 
-    def __init__(self, blocks: Blocks, limits: Limits, *, boundary: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        blocks: Blocks,
+        limits: Limits,
+        *,
+        boundary: Callable[[], None] | None = None,
+        choice: Choice | None = None,
+    ) -> None:
         self.notes: list[str] = []
         self.count = 0
         self._blocks = blocks
         self._limits = limits
         self._boundary = boundary
+        self._choice = choice
+        self._keeps_names = choice is None
+        self._path: Callable[[bytes], str | None] = choice.path if choice else entry_path
         self._unpacked = 0
         self._global: dict[bytes, bytes] = {}
 
@@ -95,7 +109,7 @@ class Entries:
     def _next(self) -> Entry | None:
         """The next entry with the extended headers before it; None at the end of the archive."""
         header = self._header()
-        if header is not None and header.kind == b"0" and not self._global and _says_all(header):
+        if header is not None and header.kind == b"0" and self._keeps_names and not self._global and _says_all(header):
             return _plain_file(header)
         extended = _Extended()
         while header is not None:
@@ -145,21 +159,41 @@ class Entries:
         size = parse_decimal(fields[b"size"]) if b"size" in fields else header.size
         if size < 0:
             raise BadArchive(f"entry {_decode(name)!r} has a negative size")
+        path = self._path(name)
+        if path is None:
+            return self._skipped(header, extended, fields, size)
         mtime_ns = parse_time_ns(fields[b"mtime"]) if b"mtime" in fields else header.mtime * 10**9
         kind = _kind(header.kind, name)
         stored, segments = (size if kind is Kind.FILE else 0), None
         if kind is Kind.FILE and (header.kind == b"S" or sparse.is_sparse(fields)):
             size, stored, segments = self._sparse(header, extended, fields, size)
         return Entry(
-            path=entry_path(name),
+            path=path,
             kind=kind,
             size=size if kind is Kind.FILE else 0,
             stored=stored,
             mode=header.mode,
             mtime_ns=_existing_time(mtime_ns),
-            target=entry_path(target) if kind is Kind.HARDLINK else _decode(target),
+            target=self._target(kind, path, target),
             segments=segments,
         )
+
+    def _target(self, kind: Kind, path: str, target: bytes) -> str:
+        if kind is not Kind.HARDLINK:
+            return self._choice.target(path, _decode(target)) if self._choice else _decode(target)
+        existing = self._path(target)
+        if existing is None:
+            raise NotInPart(
+                f"hard link {path!r} is another name of {_decode(target)[:256]!r}, which is not among what is asked for"
+            )
+        return existing
+
+    def _skipped(self, header: Header, extended: "_Extended", fields: dict[bytes, bytes], size: int) -> Entry:
+        """An entry that is not kept, whatever it is; unknown types have a payload as files do (POSIX pax)."""
+        stored = 0 if header.kind in _WITHOUT_PAYLOAD else size
+        if header.kind == b"S" or (stored and sparse.is_sparse(fields)):
+            _, stored, _ = self._sparse(header, extended, fields, size)
+        return Entry(path="", kind=Kind.SKIPPED, size=0, stored=stored, mode=0, mtime_ns=0)
 
     def _sparse(
         self, header: Header, extended: "_Extended", fields: dict[bytes, bytes], stored: int

@@ -1,4 +1,4 @@
-"""A blob that becomes a tree of files: it is decompressed and unpacked while it arrives."""
+"""A blob that is unpacked to a tree of files, or a tree with one file: it is decompressed while it arrives."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -37,7 +37,7 @@ class TreeSink:
         packing = actual_packing(start, said)
         if packing is not said:
             self.notes.append(f"the layer is {packing}, not {said} as its media type says")
-        if packing is Packing.TAR:
+        if not packing.is_compressed:
             pipeline.start("unpack", lambda: self._unpack(packing, arriving, lambda: self._discard(arriving, pipeline)))
         else:
             archive = pipeline.channel(AHEAD)
@@ -77,13 +77,16 @@ class TreeSink:
 
     def _unpack(self, packing: Packing, archive: Channel[Buffer], otherwise: Callable[[], None]) -> None:
         try:
-            entries = self._layer.unpack(iter(archive), packing)
+            if self._layer.blob.packing.is_tree:
+                entries = self._layer.unpack(iter(archive), packing)
+                self.entries = entries.count
+                self.notes += entries.notes
+            else:
+                self._layer.unpack_file(iter(archive), packing)
+                self.entries = 1
         except _VERDICTS as verdict:
             self._judge(verdict)
             otherwise()
-        else:
-            self.entries = entries.count
-            self.notes += entries.notes
 
     def _judge(self, verdict: DriverError) -> None:
         if self.verdict is None:

@@ -25,37 +25,44 @@ def unpack(
     `NoSpace`.
     """
     for entry in entries:
-        match entry.kind:
-            case Kind.FILE:
-                if adoption is not None and blocks.position + entry.stored <= adoption.until:
-                    _adopt_file(entry, blocks, tree, adoption)
-                else:
-                    _write_file(entry, blocks, tree)
-                if entry.stored:
-                    skeleton.payload(entry.path, entry.size, entry.segments)
-            case Kind.DIRECTORY:
-                tree.directory(entry.path, mtime_ns=entry.mtime_ns)
-            case Kind.SYMLINK:
-                tree.symlink(entry.path, entry.target, mtime_ns=entry.mtime_ns)
-            case Kind.HARDLINK:
-                tree.hardlink(entry.path, entry.target)
+        if entry.kind is not Kind.FILE:
+            write_other(entry, tree)
+            continue
+        if adoption is not None and blocks.position + entry.stored <= adoption.until:
+            _adopt_file(entry, blocks, tree, adoption)
+        else:
+            write_file(entry, blocks, tree)
+        if entry.stored:
+            skeleton.payload(entry.path, entry.size, entry.segments)
     tree.finish()
     skeleton.finish(blocks.position, blocks.crc)
 
 
-def _adopt_file(entry: Entry, blocks: Blocks, tree: TreeWriter, adoption: Adoption) -> None:
-    adoption.adopt(entry.path, tree)
-    for _ in blocks.spans(entry.stored):
-        pass  # the file has them
+def write_other(entry: Entry, tree: TreeWriter) -> None:
+    """The directory or link of the entry is in the tree."""
+    match entry.kind:
+        case Kind.DIRECTORY:
+            tree.directory(entry.path, mtime_ns=entry.mtime_ns)
+        case Kind.SYMLINK:
+            tree.symlink(entry.path, entry.target, mtime_ns=entry.mtime_ns)
+        case Kind.HARDLINK:
+            tree.hardlink(entry.path, entry.target)
 
 
-def _write_file(entry: Entry, blocks: Blocks, tree: TreeWriter) -> None:
+def write_file(entry: Entry, blocks: Blocks, tree: TreeWriter) -> None:
+    """The file of the entry is in the tree, with the next bytes of the archive in it."""
     if entry.segments is not None:
         _write_cached(entry, blocks, tree, entry.segments)
     elif entry.size < DIRECT_FROM:
         _write_cached(entry, blocks, tree, ((0, entry.size),))
     else:
         _write_large(entry, blocks, tree)
+
+
+def _adopt_file(entry: Entry, blocks: Blocks, tree: TreeWriter, adoption: Adoption) -> None:
+    adoption.adopt(entry.path, tree)
+    for _ in blocks.spans(entry.stored):
+        pass  # the file has them
 
 
 def _write_large(entry: Entry, blocks: Blocks, tree: TreeWriter) -> None:

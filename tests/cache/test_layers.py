@@ -116,14 +116,25 @@ def test_only_unfinished_layers_that_nobody_wrote_to_for_long_and_nobody_leases_
     assert everything_below(cache.places.trash) == []
 
 
-@pytest.mark.parametrize("is_tree", [False, True])
-def test_the_name_of_a_layer_tells_which_it_is(is_tree: bool) -> None:
-    layer = LayerId(Digest.of(b"data", "sha512"), is_tree)
+@pytest.mark.parametrize(("is_tree", "part"), [(False, ""), (True, ""), (True, "models"), (True, "part-0a")])
+def test_the_name_of_a_layer_tells_which_it_is(is_tree: bool, part: str) -> None:
+    layer = LayerId(Digest.of(b"data", "sha512"), is_tree, part)
     assert LayerId.from_name(layer.name) == layer
 
 
 @pytest.mark.parametrize(
-    "name", ["", "x", "sha256-.raw", "sha256-00.raw", f"md5-{'0' * 32}.raw", f"sha256-{'0' * 64}.x"]
+    "name",
+    [
+        "",
+        "x",
+        "sha256-.raw",
+        "sha256-00.raw",
+        f"md5-{'0' * 32}.raw",
+        f"sha256-{'0' * 64}.x",
+        f"sha256-{'0' * 64}.raw-models",
+        f"sha256-{'0' * 64}.tree-",
+        f"sha256-{'0' * 64}.tree-../x",
+    ],
 )
 def test_other_names_are_none_of_a_layer(name: str) -> None:
     with pytest.raises(ValueError):

@@ -151,13 +151,13 @@ def test_what_is_no_model_is_told_by_name(model_csi: Command, registry: Embedded
     manifest = {
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": f"sha256:{'1' * 64}", "size": 2},
-        "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": f"sha256:{'2' * 64}", "size": 2}],
+        "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": f"sha256:{'1' * 64}", "size": 2},
+        "layers": [{"mediaType": "application/vnd.acme.thing", "digest": f"sha256:{'2' * 64}", "size": 2}],
     }
     registry.put_manifest("team/image", "v1", json.dumps(manifest).encode(), str(manifest["mediaType"]))
     outcome = model_csi("inspect", registry.reference("team/image", "v1"))
     assert (outcome.code, outcome.out) == (ExitCode.UNSUPPORTED, "")
-    assert "a container image" in outcome.err
+    assert "application/vnd.acme.thing" in outcome.err
 
 
 def test_a_model_that_is_not_there_is_not_found(model_csi: Command, registry: EmbeddedRegistry) -> None:

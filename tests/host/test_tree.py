@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from csi_driver.errors import NoSpace, UnsupportedArtifact
 from csi_driver.host.files import remove_tree
-from csi_driver.host.tree import TreeWriter
+from csi_driver.host.tree import PathTaken, TreeWriter
 from tests.conftest import NewFilesystem
 
 
@@ -29,6 +29,47 @@ def root(tmp_path: Path) -> Path:
 
 def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
+
+
+def test_what_was_written_can_be_cleared_away_with_all_below_it(root: Path) -> None:
+    with TreeWriter(root, open_directories=2) as tree:
+        write(tree, "d/e/f")
+        write(tree, "d/e/g/h/i")
+        tree.symlink("d/l", "e")
+        write(tree, "kept")
+        tree.clear("d")
+        assert sorted(path.name for path in root.iterdir()) == ["kept"]
+        write(tree, "d", b"a file now")
+        tree.clear("d/e/f")
+        write(tree, "d/e/f", b"again")
+        tree.clear("nothing/here")
+        tree.finish()
+    assert (root / "d/e/f").read_bytes() == b"again"
+    assert (root / "kept").exists()
+
+
+def test_clearing_follows_no_link(root: Path, tmp_path: Path) -> None:
+    (root / "inside").mkdir()
+    (root / "inside/file").write_bytes(b"x")
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/file").write_bytes(b"x")
+    with TreeWriter(root) as tree:
+        tree.symlink("l", "inside")
+        (root / "m").symlink_to(tmp_path / "outside")
+        tree.clear("l/file")
+        tree.clear("m/file")
+        assert not (root / "l").is_symlink()
+        assert not (root / "m").is_symlink()
+    assert (root / "inside/file").exists()
+    assert (tmp_path / "outside/file").exists()
+
+
+def test_what_is_in_the_way_is_told_apart(root: Path) -> None:
+    with TreeWriter(root) as tree:
+        write(tree, "a")
+        for path in ("a", "a/b"):
+            with pytest.raises(PathTaken):
+                write(tree, path)
 
 
 def test_files_get_their_parents_and_exactly_their_mode_whatever_the_umask(root: Path) -> None:

@@ -56,6 +56,10 @@ def test_files_without_a_role_have_no_layer_type() -> None:
         ("application/vnd.acme.weights.tar.zst", Packing.TAR_ZSTD, Role.OTHER),
         ("application/vnd.oci.image.layer.v1.tar+zstd", Packing.TAR_ZSTD, Role.OTHER),
         ("application/vnd.docker.image.rootfs.diff.tar.gzip", Packing.TAR_GZIP, Role.OTHER),
+        ("application/vnd.kitops.modelkit.model.v1.raw+gzip", Packing.RAW_GZIP, Role.OTHER),
+        ("application/vnd.kitops.modelkit.code.v1.RAW+zstd;a=b", Packing.RAW_ZSTD, Role.OTHER),
+        ("application/vnd.cncf.model.weight.v1.gguf+gzip", Packing.RAW_GZIP, Role.WEIGHT),
+        ("application/vnd.acme.model+json", Packing.RAW, Role.OTHER),
         ("", Packing.RAW, Role.OTHER),
     ],
 )
@@ -67,8 +71,8 @@ def test_a14_types_of_the_wild_are_understood(media_type: str, packing: Packing,
 @pytest.mark.parametrize(
     "media_type",
     [
-        "application/vnd.cncf.model.weight.v1.raw+gzip",
-        "application/vnd.cncf.model.weight.v1.raw+zstd",
+        "application/vnd.cncf.model.weight.v1.raw+xz",
+        "application/vnd.kitops.modelkit.model.v1.raw+xz",
         "application/vnd.cncf.model.weight.v1.tar+xz",
         "application/vnd.cncf.model.weight.v1.tar+gzip+encrypted",
         "application/vnd.oci.image.layer.v1.tar+gzip+encrypted",
@@ -79,8 +83,8 @@ def test_a14_what_cannot_be_unpacked_is_refused_by_name(media_type: str) -> None
         packing_of(media_type)
 
 
-def test_only_raw_layers_are_no_trees() -> None:
-    assert [packing for packing in Packing if not packing.is_tree] == [Packing.RAW]
+def test_only_archives_are_trees() -> None:
+    assert [packing for packing in Packing if packing.is_tree] == [Packing.TAR, Packing.TAR_GZIP, Packing.TAR_ZSTD]
 
 
 def test_layers_of_images_are_recognised() -> None:

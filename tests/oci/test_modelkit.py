@@ -110,12 +110,18 @@ def test_a_raw_layer_that_nothing_names_is_refused() -> None:
 
 
 @pytest.mark.parametrize("form", ["raw+gzip", "raw+zstd"])
-def test_a14_a_compressed_file_is_refused_naming_layer_and_type(form: str) -> None:
-    with pytest.raises(UnsupportedArtifact, match="one compressed file") as caught:
-        kit({"model": known("m")}, part("model", form, **{FILEPATH: "m"}))
+def test_a14_a_compressed_file_is_one_file(form: str) -> None:
+    (layer,) = kit({"model": known("m", "x")}, part("model", form, **{FILEPATH: "m/w"})).layers
+
+    assert (layer.packing, layer.path, layer.role) == (Packing(form), "m/w", Role.WEIGHT)
+
+
+def test_a14_a_compression_that_nobody_knows_is_refused_naming_layer_and_type() -> None:
+    with pytest.raises(UnsupportedArtifact, match="cannot be unpacked") as caught:
+        kit({"model": known("m")}, part("model", "raw+xz", **{FILEPATH: "m"}))
 
     assert digest_of("x") in str(caught.value)
-    assert form in str(caught.value)
+    assert "raw+xz" in str(caught.value)
 
 
 def test_the_kitfile_is_in_the_volume_as_kit_unpacks_it() -> None:

@@ -10,6 +10,7 @@ from csi_driver.errors import UnsupportedArtifact
 from csi_driver.inflight import Stop
 from csi_driver.oci.digest import Digest
 from csi_driver.oci.media import Packing
+from csi_driver.oci.part import Part
 from csi_driver.transfer.buffers import BufferPool
 from csi_driver.transfer.engine import Engine
 from csi_driver.transfer.limits import Limits
@@ -36,6 +37,7 @@ class Bench:
         self.connections = 16
         self.mark_every = 2 * SMALL
         self.stop = Stop()
+        self.part: Part | None = None
         self.progress = Progress(0)
 
     @property
@@ -54,7 +56,7 @@ class Bench:
         self, data: bytes, packing: Packing = Packing.TAR, *, source: Source | None = None, digest: Digest | None = None
     ) -> Fetched:
         """Fetch `data`; `digest` is what it is said to be, `source` where it comes from instead of from memory."""
-        blob = Blob(digest or Digest.of(data), len(data), packing)
+        blob = Blob(digest or Digest.of(data), len(data), packing, self.part)
         self.progress = Progress(blob.size)
         return self.engine.fetch(blob, source or MemorySource(data), self.into, progress=self.progress, stop=self.stop)
 

@@ -11,7 +11,9 @@ import pytest
 from csi_driver.errors import AccessDenied, ContentMismatch, NoSpace, Stopping, Unavailable
 from csi_driver.oci.digest import Digest
 from csi_driver.oci.media import Packing
+from csi_driver.transfer.limits import Limits
 from csi_driver.transfer.progress import Progress
+from csi_driver.transfer.proof import prove_tree
 from csi_driver.transfer.source import Blob
 from csi_driver.transfer.stream import Patience
 from tests.conftest import NewFilesystem
@@ -23,6 +25,8 @@ BIG = os.urandom(3 * (1 << 20) + 12_345)
 PACK: dict[Packing, Callable[[bytes], bytes]] = {
     Packing.RAW: bytes,
     Packing.TAR: bytes,
+    Packing.RAW_GZIP: gzipped,
+    Packing.RAW_ZSTD: zstd,
     Packing.TAR_GZIP: gzipped,
     Packing.TAR_ZSTD: zstd,
 }
@@ -64,6 +68,40 @@ def test_a_tar_layer_becomes_a_tree(bench: Bench, packing: Packing, pack: "type[
     assert bench.tree() == {"a": None, **FILES}
     assert (bench.into / "skeleton").is_file()
     assert fetched.entries == 3
+
+
+@pytest.mark.parametrize("packing", [Packing.RAW_GZIP, Packing.RAW_ZSTD])
+@pytest.mark.parametrize("size", [0, 1, SMALL, len(BIG)])
+def test_a_compressed_file_becomes_that_file(bench: Bench, packing: Packing, size: int) -> None:
+    blob = PACK[packing](BIG[:size])
+    fetched = bench.fetch(blob, packing)
+    assert bench.tree() == {"file": BIG[:size]}
+    assert (fetched.entries, fetched.notes) == (1, ())
+    prove_tree(bench.content, bench.into / "skeleton", Digest.of(blob), stop=bench.stop)
+
+
+@pytest.mark.parametrize("content", [b"", b"plain", tarfile_of(FILES)])
+def test_a_file_that_is_not_compressed_after_all_is_taken_as_it_is(bench: Bench, content: bytes) -> None:
+    fetched = bench.fetch(content, Packing.RAW_GZIP)
+    assert bench.tree() == {"file": content}
+    assert fetched.notes == ("the layer is raw, not raw+gzip as its media type says",)
+
+
+def test_a_compressed_archive_that_is_said_to_be_a_file_stays_one_file(bench: Bench) -> None:
+    bench.fetch(zstd(tarfile_of(FILES)), Packing.RAW_GZIP)
+    assert bench.tree() == {"file": tarfile_of(FILES)}
+
+
+@pytest.mark.parametrize("packing", [Packing.RAW_GZIP, Packing.RAW_ZSTD])
+def test_a_compressed_file_that_is_cut_off_is_refused(bench: Bench, packing: Packing) -> None:
+    bench.refuses(PACK[packing](BIG)[:-9], packing, match="damaged|cut off")
+
+
+def test_a_compressed_file_may_not_become_too_large(bench: Bench) -> None:
+    bench.limits = Limits(unpacked_bytes=len(BIG) - 1)
+    with pytest.raises(NoSpace, match=f"more than {len(BIG) - 1} bytes"):
+        bench.fetch(gzipped(BIG), Packing.RAW_GZIP)
+    assert list(bench.into.iterdir()) == []
 
 
 def test_a_filesystem_without_direct_writes_gets_buffered_ones(bench: Bench, new_filesystem: NewFilesystem) -> None:
@@ -254,7 +292,7 @@ def test_many_layers_of_all_kinds_share_few_buffers(bench: Bench, tmp_path: Path
             failures.append(error)
 
     for number in range(12):
-        thread = threading.Thread(target=fetch, args=(number, list(Packing)[number % 4]))
+        thread = threading.Thread(target=fetch, args=(number, list(Packing)[number % len(Packing)]))
         thread.start()
         threads.append(thread)
     for thread in threads:

@@ -23,7 +23,7 @@ GZIP, ZSTD = Packing.TAR_GZIP, Packing.TAR_ZSTD
 # T15
 
 
-def sparse_files() -> dict[str, bytes]:
+def sparse_files(name: str = "f") -> dict[str, bytes]:
     """The same file, `AAAA` at 4096 and `B` at 1 MiB in a size of 2 MiB, in every sparse format."""
     size, pieces = 2 << 20, [(4096, b"AAAA"), (1 << 20, b"B")]
     stored = b"".join(data for _, data in pieces)
@@ -32,15 +32,15 @@ def sparse_files() -> dict[str, bytes]:
     listed = "\n".join(map(str, [len(pieces), *numbers])) + "\n"
     per_piece = [r for o, d in pieces for r in (("GNU.sparse.offset", str(o)), ("GNU.sparse.numbytes", str(len(d))))]
     return {
-        "old GNU": header("f", b"S", size=len(stored), magic=b"ustar  \0", fields={386: old, 483: b"%011o\0" % size})
+        "old GNU": header(name, b"S", size=len(stored), magic=b"ustar  \0", fields={386: old, 483: b"%011o\0" % size})
         + padded(stored),
         "pax 0.0": pax(b"x", ("GNU.sparse.size", str(size)), ("GNU.sparse.numblocks", "2"), *per_piece)
-        + member("f", stored),
+        + member(name, stored),
         "pax 0.1": pax(
             b"x",
             ("GNU.sparse.size", str(size)),
             ("GNU.sparse.numblocks", "2"),
-            ("GNU.sparse.name", "f"),
+            ("GNU.sparse.name", name),
             ("GNU.sparse.map", ",".join(map(str, numbers))),
         )
         + member("GNUSparseFile.1/f", stored),
@@ -48,7 +48,7 @@ def sparse_files() -> dict[str, bytes]:
             b"x",
             ("GNU.sparse.major", "1"),
             ("GNU.sparse.minor", "0"),
-            ("GNU.sparse.name", "f"),
+            ("GNU.sparse.name", name),
             ("GNU.sparse.realsize", str(size)),
         )
         + member("GNUSparseFile.1/f", padded(listed.encode()) + stored),

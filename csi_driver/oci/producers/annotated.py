@@ -64,7 +64,13 @@ def file_name(descriptor: Descriptor, metadata: FileMetadata) -> str | None:
 
 
 def file_layer(
-    descriptor: Descriptor, role: Role, name: str, metadata: FileMetadata | None, warnings: list[str]
+    descriptor: Descriptor,
+    role: Role,
+    name: str,
+    metadata: FileMetadata | None,
+    warnings: list[str],
+    *,
+    packing: Packing = Packing.RAW,
 ) -> Layer:
     """The layer as one file called `name`; UnsupportedArtifact for a name or a kind of file that no volume can have."""
     try:
@@ -76,9 +82,9 @@ def file_layer(
         raise UnsupportedArtifact(
             f"layer {descriptor.digest} ({path!r}) is not a regular file: its metadata says type {known.type_flag}"
         )
-    if known.size is not None and known.size != descriptor.size:
+    if packing is Packing.RAW and known.size is not None and known.size != descriptor.size:
         warnings.append(f"the file metadata of {path!r} says {known.size} bytes, but its layer has {descriptor.size}")
-    return Layer(descriptor, Packing.RAW, role, path, known.mode, known.mtime_ns)
+    return Layer(descriptor, packing, role, path, known.mode, known.mtime_ns)
 
 
 def tree_path(descriptor: Descriptor, warnings: list[str]) -> str | None:

@@ -9,7 +9,7 @@ from csi_driver.oci import media, paths
 from csi_driver.oci.descriptor import Descriptor
 from csi_driver.oci.layer import GeneratedFile, Layer, Layout
 from csi_driver.oci.manifest import Manifest
-from csi_driver.oci.media import Packing, Role, essence
+from csi_driver.oci.media import Role, essence
 from csi_driver.oci.producers import annotated, kitfile
 from csi_driver.oci.producers.kitfile import Entry, Kitfile
 from csi_driver.oci.producers.recognition import Producer
@@ -85,7 +85,7 @@ def _kind(descriptor: Descriptor) -> str | None:
 
 def _layer(descriptor: Descriptor, kind: str, places: _Places, warnings: list[str]) -> Layer:
     role = _ROLES.get(kind, Role.OTHER)
-    packing = _packing(descriptor)
+    packing = annotated.packing_of(descriptor, descriptor.media_type)
     entry = places.of(descriptor, kind)
     if packing.is_tree:
         below = "" if entry is None or entry.digest is not None else _directory(descriptor, entry)
@@ -97,16 +97,7 @@ def _layer(descriptor: Descriptor, kind: str, places: _Places, warnings: list[st
             f"layer {descriptor.digest} ({descriptor.media_type[:100]}) is a file without a name: it has no annotation "
             f"{media.FILEPATH}, and the Kitfile does not know it"
         )
-    return annotated.file_layer(descriptor, role, name, metadata, warnings)
-
-
-def _packing(descriptor: Descriptor) -> Packing:
-    if ".raw+" in essence(descriptor.media_type):
-        raise UnsupportedArtifact(
-            f"layer {descriptor.digest} ({descriptor.media_type[:100]}) is one compressed file, which cannot be "
-            "unpacked: pack the kit without compression, or as tar"
-        )
-    return annotated.packing_of(descriptor, descriptor.media_type)
+    return annotated.file_layer(descriptor, role, name, metadata, warnings, packing=packing)
 
 
 def _directory(descriptor: Descriptor, entry: Entry) -> str:

@@ -40,7 +40,7 @@ def _layer(descriptor: Descriptor, warnings: list[str]) -> Layer | None:
         return Layer(descriptor, packing, role, place, metadata.mode, metadata.mtime_ns)
     name = annotated.file_name(descriptor, metadata)
     if name is not None:
-        return annotated.file_layer(descriptor, role, name, metadata, warnings)
+        return annotated.file_layer(descriptor, role, name, metadata, warnings, packing=packing)
     if media.is_model_type(media_type):
         raise UnsupportedArtifact(
             f"layer {descriptor.digest} ({media_type}) is a file without a name: it has no annotation {media.FILEPATH}"

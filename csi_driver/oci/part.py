@@ -1,0 +1,120 @@
+"""Which part of an archive is unpacked, where that is not all of it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from csi_driver.errors import UnsupportedArtifact
+
+FILE = "file"
+"""What a compressed file is unpacked to: a tree with a file of this name, which is also the name of that part."""
+
+_MOST_REMEMBERED = 100
+
+
+class NotInPart(UnsupportedArtifact):
+    """A part needs something that is only in the rest of its archive."""
+
+
+class Choice(Protocol):
+    """What one reading of an archive keeps."""
+
+    @property
+    def replaces(self) -> bool:
+        """Whether a later entry takes the place of an earlier one, instead of being refused."""
+
+    def path(self, name: bytes, /) -> str | None:
+        """The clean path at which the entry of this name is kept, None for one that is not.
+
+        Raises `UnsupportedArtifact` for a name that nothing can be kept under.
+        """
+
+    def target(self, path: str, target: str, /) -> str:
+        """What the symbolic link at `path` is to say, where the archive says `target`."""
+
+    def finish(self) -> Iterable[str]:
+        """The archive has ended: directories to be made as well. Raises `NotInPart`."""
+
+
+class Part(Protocol):
+    """A way to keep less of an archive than all of it. Equal parts have equal names, and others other ones."""
+
+    @property
+    def name(self) -> str:
+        """Lower-case letters, digits and dashes."""
+
+    def choice(self) -> Choice:
+        """What decides about one archive, entry by entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subtree:
+    """One directory at the top of a container image, of which each layer brings some.
+
+    Kept are the names in the archive, and what removes files of lower layers (image-spec layer.md, "Whiteouts"). What
+    lies elsewhere is not even looked at; only what the image has at its top is kept, as empty directories.
+    """
+
+    directory: str
+
+    @property
+    def name(self) -> str:
+        return self.directory
+
+    def choice(self) -> "Choice":
+        return _SubtreeChoice(self.directory)
+
+    def inside(self, path: str) -> str | None:
+        """A kept path relative to the directory; None for what does not lie in it."""
+        prefix = f"{self.directory}/"
+        return path.removeprefix(prefix) if path.startswith(prefix) else None
+
+
+class _SubtreeChoice:
+    replaces = True
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._marks = frozenset((f".wh.{directory}", ".wh..wh..opq"))
+        self._elsewhere: dict[str, None] = {}
+
+    def path(self, name: bytes) -> str | None:
+        text = name.decode("utf-8", "surrogateescape")
+        components = [component for component in text.split("/") if component not in ("", ".")]
+        if ".." in components or "\0" in text:
+            self._check_outside(text, components)
+            return None
+        if not components:
+            return ""
+        if components[0] == self._directory or (len(components) == 1 and components[0] in self._marks):
+            return "/".join(components)
+        if (len(components) > 1 or text.endswith("/")) and len(self._elsewhere) < _MOST_REMEMBERED:
+            self._elsewhere[components[0]] = None
+        return None
+
+    def target(self, path: str, target: str) -> str:
+        """Relative to the link where it is absolute or climbs: an image is written as if its top were the root."""
+        above = path.split("/")[:-1]
+        steps = [step for step in target.split("/") if step not in ("", ".")]
+        if not target.startswith("/"):
+            climbs = next((number for number, step in enumerate(steps) if step != ".."), len(steps))
+            if climbs == 0:
+                return target
+            steps = [*above[: max(0, len(above) - climbs)], *steps[climbs:]]
+        shared = next((n for n, (one, other) in enumerate(zip(above, steps, strict=False)) if one != other), None)
+        shared = min(len(above), len(steps)) if shared is None else shared
+        return "/".join([".."] * (len(above) - shared) + steps[shared:]) or "."
+
+    def finish(self) -> Iterable[str]:
+        return [name for name in self._elsewhere if not name.startswith(".wh.")]
+
+    def _check_outside(self, text: str, components: list[str]) -> None:
+        """Refuse a name with `..` in it that could mean something in the directory; others do not matter."""
+        kept: list[str] = []
+        for component in components:
+            if component != "..":
+                kept.append(component)
+            elif kept:
+                kept.pop()
+        if not kept or kept[0] == self._directory or kept[0] in self._marks:
+            raise UnsupportedArtifact(f"the image has an entry {text[:256]!r}, which cannot be told to be in one place")

@@ -60,6 +60,10 @@ lock: $(VENV)/.ready ## bring the lock files up to pyproject.toml; UPGRADE=--upg
 	@$(COMPILE) --output-file requirements-build.lock --constraint requirements-dev.lock --group build
 	@$(COMPILE) --output-file requirements-demo.lock --no-deps --group demo
 	@$(COMPILE) --output-file requirements-e2e.lock --constraint requirements-dev.lock --group e2e
+	@for machine in x86_64 aarch64; do \
+		echo "== wheels of the image for $$machine" && $(BIN)/uv pip install --quiet --dry-run --target build/$$machine \
+			--python-version 3.13 --python-platform $$machine-manylinux_2_28 --only-binary :all: --require-hashes \
+			-r requirements.lock || exit 1; done
 
 stubs: $(VENV)/.ready ## generate the protobuf and gRPC modules from proto/
 	@$(BIN)/python proto/generate.py

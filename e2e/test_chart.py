@@ -99,6 +99,32 @@ def test_the_drivers_directory_of_credentials_is_where_the_secret_is_mounted(hel
     assert {"name": "registry-auths", "mountPath": "/etc/credentials", "readOnly": True} in mounts
 
 
+def test_files_for_registries_are_in_a_secret_and_where_the_driver_looks(helm: Helm, tmp_path: Path) -> None:
+    files = {"registry.example.com:5000/hosts.toml": "[host]\n", "registry.example.com:5000/ca.crt": "certificate\n"}
+
+    objects = helm.render({"registryHosts": files})
+
+    secret = objects.one("Secret")
+    items = {item["key"]: item["path"] for item in objects.volume("registry-hosts")["secret"]["items"]}
+    assert objects.volume("registry-hosts")["secret"]["secretName"] == secret["metadata"]["name"]
+    assert {items[key]: b64decode(text).decode() for key, text in secret["data"].items()} == files
+    mount = {"name": "registry-hosts", "mountPath": "/etc/registry-hosts", "readOnly": True}
+    assert mount in objects.container("model-csi-driver")["volumeMounts"]
+    assert objects.config(tmp_path).pull_config.hosts_dir == "/etc/registry-hosts"
+
+
+def test_directories_of_the_node_are_read_where_they_are(helm: Helm) -> None:
+    objects = helm.render({"hostPaths": ["/etc/containerd/certs.d"]})
+
+    [mount] = [
+        item
+        for item in objects.container("model-csi-driver")["volumeMounts"]
+        if item["mountPath"] == "/etc/containerd/certs.d"
+    ]
+    assert mount["readOnly"] is True
+    assert objects.volume(mount["name"])["hostPath"]["path"] == "/etc/containerd/certs.d"
+
+
 def test_only_the_driver_is_privileged_and_only_the_pods_directory_propagates(helm: Helm) -> None:
     pod = helm.render().pod
 
@@ -196,6 +222,8 @@ def test_what_an_operator_adds_is_added(helm: Helm) -> None:
         {"config": {"noexec": "yes"}},
         {"image": {"pullPolicy": "Sometimes"}},
         {"image": {"digest": "sha256:1"}},
+        {"registryHosts": {"../config.yaml": ""}},
+        {"hostPaths": ["etc"]},
         {"admissionPolicy": {"enabled": True}},
         {"admissionPolicy": {"allowedRegistries": ["https://registry.example.com"]}},
         {"metrics": {"podMonitor": {"interval": "often"}}},

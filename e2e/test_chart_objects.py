@@ -79,18 +79,17 @@ def test_tokens_are_asked_for_as_secrets_where_kubelet_can_do_that(helm: Helm) -
     assert new["serviceAccountTokenInSecrets"] is True
 
 
-EVENTS = {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]}
+EVENTS = {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]}
 NODES = {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "patch"]}
-CSI_NODES = {"apiGroups": ["storage.k8s.io"], "resources": ["csinodes"], "verbs": ["get"]}
 CREDENTIALS = {"apiGroups": [""], "resources": ["pods", "serviceaccounts", "secrets"], "verbs": ["get"]}
 
 
 @pytest.mark.parametrize(
     ("values", "rules"),
     [
-        ({"events": {"enabled": True}}, [EVENTS]),
-        ({"nodeLabels": {"enabled": True}}, [NODES]),
-        ({"startupTaint": {"enabled": True}}, [NODES, CSI_NODES]),
+        ({"config": {"kubernetes": {"events": True}}}, [EVENTS]),
+        ({"config": {"kubernetes": {"node_labels": 5}}}, [NODES]),
+        ({"config": {"kubernetes": {"startup_taint": "example.com/not-ready"}}}, [NODES]),
         ({"podCredentials": {"enabled": True}}, [CREDENTIALS]),
     ],
     ids=["events", "labels", "taint", "credentials"],
@@ -110,7 +109,12 @@ def test_a_feature_brings_the_permissions_that_it_needs_and_no_more(
 
 
 def test_without_such_a_feature_the_driver_has_no_token(helm: Helm) -> None:
-    assert helm.render().pod["automountServiceAccountToken"] is False
+    off = {"events": False, "node_labels": 0, "startup_taint": "", "timeout_in_seconds": 3}
+
+    objects = helm.render({"config": {"kubernetes": off}})
+
+    assert objects.pod["automountServiceAccountToken"] is False
+    assert not {kind for kind in objects.kinds if "Role" in kind}
 
 
 def test_secrets_may_be_read_in_the_named_namespaces_only(helm: Helm) -> None:
@@ -125,7 +129,7 @@ def test_secrets_may_be_read_in_the_named_namespaces_only(helm: Helm) -> None:
 
 
 def test_a_driver_that_may_change_nodes_may_change_its_own_only(helm: Helm) -> None:
-    objects = helm.render({"nodeLabels": {"enabled": True}})
+    objects = helm.render({"config": {"kubernetes": {"node_labels": 5}}})
 
     policy = objects.one("ValidatingAdmissionPolicy")["spec"]
     assert f"system:serviceaccount:model-csi:{objects.pod['serviceAccountName']}" in json.dumps(policy)

@@ -49,6 +49,12 @@ def test_the_image_is_built_from_files_that_reach_the_builder() -> None:
     assert all((ROOT / name).exists() for name in names)
 
 
+def test_the_image_says_the_version_that_is_in_it() -> None:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+    assert re.findall(r"^ARG VERSION=(.*)$", text, re.MULTILINE) == [__version__]
+
+
 def inline_volumes(item: Any) -> list[dict[str, Any]]:
     """Every inline CSI volume anywhere in a document."""
     if isinstance(item, list):

@@ -14,8 +14,12 @@ other values and the names that the Go driver's chart gave some of them.
 {{- define "model-csi-driver.settings" -}}
 {{- $config := .Values.config }}
 {{- $settings := dict }}
-{{- with $config.pullConfig }}
-{{- $_ := set $settings "pull_config" (deepCopy .) }}
+{{- $pull := deepCopy (default dict $config.pullConfig) }}
+{{- if .Values.registryHosts }}
+{{- $_ := set $pull "hosts_dir" (get $pull "hosts_dir" | default "/etc/registry-hosts") }}
+{{- end }}
+{{- if $pull }}
+{{- $_ := set $settings "pull_config" $pull }}
 {{- end }}
 {{- if .Values.metrics.enabled }}
 {{- $_ := set $settings "metrics_addr" (printf "tcp://$POD_IP:%v" .Values.metrics.port) }}
@@ -44,4 +48,9 @@ says (live-settings.yaml).
 {{- $_ := unset $section (last $path) }}
 {{- end }}
 {{- toYaml $settings }}
+{{- end }}
+
+{{- /* The key in the Secret for the name of a file, which may have characters that keys may not. */}}
+{{- define "model-csi-driver.keyOf" -}}
+{{- printf "%s-%s" (sha256sum . | trunc 12) (regexReplaceAll "[^A-Za-z0-9._-]" . "-" | trunc 200) }}
 {{- end }}

@@ -74,6 +74,16 @@
       mountPath: {{ dig "pull_config" "docker_config_dir" "/root/.docker" (include "model-csi-driver.settings" . | fromYaml) }}
       readOnly: true
     {{- end }}
+    {{- if .Values.registryHosts }}
+    - name: registry-hosts
+      mountPath: /etc/registry-hosts
+      readOnly: true
+    {{- end }}
+    {{- range $number, $path := .Values.hostPaths }}
+    - name: host-path-{{ $number }}
+      mountPath: {{ $path }}
+      readOnly: true
+    {{- end }}
     {{- with .Values.volumeMounts }}
     {{- toYaml . | nindent 4 }}
     {{- end }}

@@ -1,39 +1,48 @@
-{{- /* Whether something is on that needs the Kubernetes API; empty if not. */}}
-{{- define "model-csi-driver.usesKubernetes" -}}
-{{- include "model-csi-driver.clusterRules" . }}
-{{- if .Values.podCredentials.enabled }}{{ include "model-csi-driver.podCredentialRules" . }}{{ end }}
+{{- /*
+What the driver's settings need of the Kubernetes API. Nothing here is switched on by itself: the settings decide, and
+without any of them the driver has neither a role nor a token.
+*/}}
+
+{{- /* The section kubernetes of the settings. */}}
+{{- define "model-csi-driver.kubernetesSettings" -}}
+{{- dig "kubernetes" dict (include "model-csi-driver.settings" . | fromYaml) | toYaml }}
 {{- end }}
 
 {{- /* Whether the driver changes its Node object; empty if not. */}}
 {{- define "model-csi-driver.patchesNode" -}}
-{{- if or .Values.nodeLabels.enabled .Values.startupTaint.enabled }}true{{ end }}
+{{- $settings := include "model-csi-driver.kubernetesSettings" . | fromYaml }}
+{{- if or $settings.node_labels $settings.startup_taint }}true{{ end }}
 {{- end }}
 
-{{- /* What is needed in the whole cluster, feature by feature. */}}
+{{- /* What is needed in the whole cluster. */}}
 {{- define "model-csi-driver.clusterRules" -}}
-{{- if .Values.events.enabled }}
+{{- $settings := include "model-csi-driver.kubernetesSettings" . | fromYaml }}
+{{- if $settings.events }}
 # To tell a pod's events how far its model is.
-- apiGroups: ["", events.k8s.io]
+- apiGroups: [""]
   resources: [events]
   verbs: [create, patch]
 {{- end }}
 {{- if include "model-csi-driver.patchesNode" . }}
-# To label the node with its models, and to remove the startup taint.
+# To label the node with its models, and to take the startup taint off.
 - apiGroups: [""]
   resources: [nodes]
   verbs: [get, patch]
 {{- end }}
-{{- if .Values.startupTaint.enabled }}
-# To see that kubelet has registered the driver.
-- apiGroups: [storage.k8s.io]
-  resources: [csinodes]
-  verbs: [get]
+{{- if and .Values.podCredentials.enabled (not .Values.podCredentials.namespaces) }}
+{{ include "model-csi-driver.podCredentialRules" . }}
 {{- end }}
 {{- end }}
 
 {{- /* What is needed wherever pods use their imagePullSecrets for models. */}}
 {{- define "model-csi-driver.podCredentialRules" -}}
+# To use the imagePullSecrets of pods and of their service accounts.
 - apiGroups: [""]
   resources: [pods, serviceaccounts, secrets]
   verbs: [get]
+{{- end }}
+
+{{- /* Whether the driver needs a token; empty if not. */}}
+{{- define "model-csi-driver.usesKubernetes" -}}
+{{- if or .Values.podCredentials.enabled (include "model-csi-driver.clusterRules" . | trim) }}true{{ end }}
 {{- end }}

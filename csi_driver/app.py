@@ -24,7 +24,7 @@ from csi_driver.csi.models import Models
 from csi_driver.csi.node import Node
 from csi_driver.csi.server import Server
 from csi_driver.csi.waiting import PLACES, WaitingRoom
-from csi_driver.errors import InvalidRequest
+from csi_driver.errors import InvalidRequest, Stopping
 from csi_driver.host import files
 from csi_driver.host.mounts import Mounts
 from csi_driver.inflight import Deadline, Stop, every, spawn
@@ -44,6 +44,8 @@ from csi_driver.registry.retry import Retry
 from csi_driver.registry.transport import Transport
 from csi_driver.tracing import Tracing
 from csi_driver.transfer.engine import Engine
+from csi_driver.verifier.report import Progress, Scope
+from csi_driver.verifier.verifier import Verifier
 from csi_driver.volumes.announcer import Announcer
 from csi_driver.volumes.cluster import Cluster
 from csi_driver.volumes.inventory import Inventory
@@ -102,6 +104,12 @@ class Driver:
         self._metrics.watch("model_csi_pulls_under_way", "Pulls that are going on.", self._puller.under_way)
         self._inventory = Inventory(cache=self._cache, records=self._records)
         self._cluster = self._new_cluster()
+        self._verifier = Verifier(
+            cache=self._cache,
+            volumes_of=self._inventory.volumes_of,
+            rate=lambda: self._live.current().verification.max_bytes_per_second,
+            metrics=self._metrics,
+        )
         self._waiting = WaitingRoom(hold_seconds=config.pull_config.publish_hold_in_seconds, places=PLACES)
         self._server = self._new_server()
         self._ready = False
@@ -121,6 +129,7 @@ class Driver:
         every("collect", _MINUTE, self._cache.collect, self._stop, failed=_tell)
         for chore in (self._expire_ingests, self._expire_memories):
             every("housekeeping", _HOUR, chore, self._stop, failed=_tell)
+        every("verification", _MINUTE, self.verify_due, self._stop, failed=_tell)
 
     def reload(self) -> None:
         """Let the configuration file's live settings take effect; raises `InvalidRequest` and changes nothing."""
@@ -201,7 +210,9 @@ class Driver:
                 publisher=publisher, waiting=self._waiting, service_name=config.service_name, node_id=config.node_id
             ),
             controller=Controller(),
-            models=Models(puller=self._puller, inventory=self._inventory, waiting=self._waiting),
+            models=Models(
+                puller=self._puller, inventory=self._inventory, verifier=self._verifier, waiting=self._waiting
+            ),
             waiting=self._waiting,
             observe=self._metrics.observe,
             tracing=self._tracing,
@@ -217,6 +228,18 @@ class Driver:
         self._cache.expire_manifests(_MEMORIES_KEPT)
         self._cache.expire_origins(_MEMORIES_KEPT)
         self._references.expire(_MEMORIES_KEPT, keep=self._pins.names())
+        self._verifier.forget_gone()
+
+    def verify_due(self) -> None:
+        """Prove what is due, wherever the driver before may have ended."""
+        interval = self._live.current().verification.interval_in_seconds
+        if not interval:
+            return
+        with suppress(Stopping):
+            report = self._verifier.verify(Scope(older_than=interval), progress=Progress(), stop=self._stop)
+            if report.layers or report.snapshots:
+                log.event("verified", layers=report.layers, snapshots=report.snapshots, read_bytes=report.read,
+                          damaged=len(report.findings))  # fmt: skip
 
 
 def run(config: Config, path: Path | None = None) -> None:

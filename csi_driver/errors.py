@@ -45,6 +45,10 @@ class RangeIgnored(Unavailable):
     """The server answered a request for part of a blob with something else: only whole blobs can be had from it."""
 
 
+class LayerGone(Unavailable):
+    """The cache does not hold a layer any more: it was found damaged and given up, and must be fetched again."""
+
+
 class StillPulling(DriverError):
     """The model is not there yet; the pull goes on and the next call joins it.
 

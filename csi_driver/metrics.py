@@ -37,6 +37,13 @@ class Metrics:
         self.pulls_failed = Counter(
             "model_csi_pulls_failed", "Pulls that failed, by the kind of error.", ["reason"], registry=self.registry
         )
+        self.verified_bytes = Counter(
+            "model_csi_verified_bytes", "Bytes of cached layers that were read to prove them.", registry=self.registry
+        )
+        self.verification_failures = Counter(
+            "model_csi_verification_failures", "Layers and snapshots in the cache that were found damaged.", ["kind"],
+            registry=self.registry,
+        )  # fmt: skip
 
     def observe(self, operation: str, code: str, seconds: float) -> None:
         """Count one CSI call; `code` is the name of its gRPC status."""

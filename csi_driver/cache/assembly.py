@@ -12,7 +12,7 @@ from csi_driver.cache.images import Entry, image_entries, is_image
 from csi_driver.cache.layers import Layers
 from csi_driver.cache.layout import LayerId
 from csi_driver.cache.snapshots import SnapshotSpec
-from csi_driver.errors import NotFound, UnsupportedArtifact
+from csi_driver.errors import LayerGone, UnsupportedArtifact
 from csi_driver.host.directories import DIRECTORY, Directories, Listing, walk
 from csi_driver.host.tree import TreeWriter
 from csi_driver.oci.layer import GeneratedFile, Layer, file_mode
@@ -36,7 +36,7 @@ def assemble(root: Path, spec: SnapshotSpec, layers: Layers) -> Assembled:
     Nothing is copied but a file whose mode must differ from that of the layer it shares, and one that has as many names
     as the filesystem allows. What is written is on the disk on return; the caller syncs the directories. Raises
     `UnsupportedArtifact` when nothing is selected, or two layers bring different content to one path or a file where
-    the other has a directory; it names both. Raises `NotFound` for a layer that the cache does not hold.
+    the other has a directory; it names both. Raises `LayerGone` for a layer that the cache does not hold.
     """
     with TreeWriter(root) as writer:
         assembly = _Assembly(writer)
@@ -66,7 +66,7 @@ def _selected(spec: SnapshotSpec, layers: Layers) -> Generator[tuple[Layer, Entr
     for layer in spec.layers:
         path = layers.get(LayerId.of(layer))
         if path is None:
-            raise NotFound(f"layer {layer.descriptor.digest} of {spec.reference} is not in the cache")
+            raise LayerGone(f"layer {layer.descriptor.digest} of {spec.reference} is not in the cache")
         places.append((layer, path))
     if is_image(spec.layers):
         with closing(image_entries(places, spec.reference)) as shown:

@@ -73,6 +73,7 @@ class Places:
     origins/<name>@<sha256>         which registries have served a layer
     references/ volumes/            what references meant, for whom; the volumes of this node
     pins/                           models that are never given up
+    proofs/<name>                   when a layer or snapshot was last proved to be whole
     trash/                          renamed here first, removed after
     ```
     """
@@ -124,6 +125,10 @@ class Places:
         return self.root / "pins"
 
     @property
+    def proofs(self) -> Path:
+        return self.root / "proofs"
+
+    @property
     def trash(self) -> Path:
         return self.root / "trash"
 
@@ -131,12 +136,13 @@ class Places:
     def directories(self) -> tuple[Path, ...]:
         """All directories that must exist before anything is kept."""
         return (self.ingests, self.layers, self.snapshots, self.manifests, self.origins, self.references, self.volumes,
-                self.pins, self.trash)  # fmt: skip
+                self.pins, self.proofs, self.trash)  # fmt: skip
 
     @property
     def written_into(self) -> tuple[Path, ...]:
         """The directories whose files are replaced whole, where a killed writer may have left a half."""
-        return (self.root, self.ingests, self.origins, self.references, self.volumes, self.pins)
+        return (self.root, self.ingests, self.origins, self.references, self.volumes, self.pins,
+                self.proofs)  # fmt: skip
 
     def ingest(self, layer: LayerId) -> Path:
         return self.ingests / layer.name

@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from csi_driver.oci.selection import Selection
 
 _FORMAT = 1
 _KEY = re.compile(r"[0-9a-zA-Z_-]{1,200}")
+_DAMAGED = ".damaged-"
+_REASON = "reason"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class Snapshot:
     `size` is the length of all files as a pod sees it, in bytes, and `files` counts files and links. `own_bytes` and
     `own_inodes` are what it takes of the disk that no layer shares: directories, links and files of its own. `created`
     and `last_used` are seconds since the epoch. `parents` are references of models that it holds parts of: who may not
-    read them may not have it.
+    read them may not have it. `seal` is what `cache.seal` made of the tree; empty where an older driver made it.
     """
 
     key: str
@@ -59,6 +62,7 @@ class Snapshot:
     last_used: float
     parents: tuple[str, ...] = ()
     own_inodes: int = 0
+    seal: str = ""
 
     @property
     def own_room(self) -> Room:
@@ -78,6 +82,7 @@ class Snapshot:
                 "own_inodes": self.own_inodes,
                 "created": self.created,
                 "parents": list(self.parents),
+                "seal": self.seal,
             }
         ).encode()
 
@@ -102,6 +107,7 @@ class Snapshot:
                 last_used=last_used,
                 parents=tuple(str(parent) for parent in fields.get("parents", ())),
                 own_inodes=int(fields.get("own_inodes", 0)),
+                seal=str(fields.get("seal", "")),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not the description of a snapshot: {error!r}") from error
@@ -130,10 +136,25 @@ class Snapshots:
                 reason: Exception = error
             except ValueError as error:
                 reason = error
-        aside = self._places.snapshots / f"{key}.damaged-{secrets.token_hex(4)}"
-        if files.move_aside(place, aside):
-            log.warning("a snapshot could not be read and was set aside", snapshot=aside, reason=reason)
+        if self.set_aside(key, str(reason)):
+            log.warning("a snapshot could not be read and was set aside", snapshot=place, reason=reason)
         return None
+
+    def set_aside(self, key: str, reason: str) -> bool:
+        """Nobody finds the snapshot any more but who shows it already; whether it was here."""
+        place = self._places.snapshot(key)
+        with suppress(OSError):  # people read it; the snapshot must go all the same
+            files.write_for_this_boot(place / _REASON, reason.encode("utf-8", "backslashreplace"))
+        return files.move_aside(place, self._places.snapshots / f"{key}{_DAMAGED}{secrets.token_hex(4)}")
+
+    def reason(self, name: str) -> str | None:
+        """Why the snapshot that now has this name was set aside; None if it was not."""
+        if _DAMAGED not in name:
+            return None
+        try:
+            return (self._places.snapshots / name / _REASON).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return "it could not be read"
 
     def _read(self, key: str) -> Snapshot:
         place = self._places.snapshot(key)

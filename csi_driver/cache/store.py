@@ -1,7 +1,6 @@
 """The cache as a whole: what the puller, the volumes and the command line ask of it."""
 
 import math
-import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
@@ -9,14 +8,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from csi_driver.cache import gc
-from csi_driver.cache.assembly import assemble
+from csi_driver.cache.assembler import STAGED, Assembler
 from csi_driver.cache.gc import Inventory, Plan
-from csi_driver.cache.layers import Layers
+from csi_driver.cache.layers import Held, Layers
 from csi_driver.cache.layout import VERSION, LayerId, Places
 from csi_driver.cache.leases import Leased, Leases
 from csi_driver.cache.limits import Limits
 from csi_driver.cache.manifests import Manifests
 from csi_driver.cache.origins import Origins
+from csi_driver.cache.quarantine import Quarantine
 from csi_driver.cache.room import Room
 from csi_driver.cache.snapshots import Snapshot, Snapshots, SnapshotSpec
 from csi_driver.cache.space import Need, Space
@@ -26,9 +26,6 @@ from csi_driver.host import files
 from csi_driver.host.ext4 import spread
 from csi_driver.inflight import Stop
 from csi_driver.oci.digest import Digest
-
-_STAGED = "snapshot-"
-_SNAPSHOT_INODES = 2  # beside its tree: the directory and the description
 
 
 class Cache:
@@ -61,6 +58,16 @@ class Cache:
         self._manifests = Manifests(self.places)
         self._origins = Origins(self.places.origins)
         self._leases = Leases()
+        self.quarantine = Quarantine(
+            places=self.places,
+            layers=self._layers,
+            snapshots=self._snapshots,
+            leases=self._leases,
+            take=self._trash.take,
+        )
+        self._assembler = Assembler(
+            places=self.places, layers=self._layers, snapshots=self._snapshots, quarantine=self.quarantine
+        )
         self._space = Space(
             usage=self._usage,
             inventory=self.inventory,
@@ -84,6 +91,10 @@ class Cache:
         """The registry has served the whole layer just now, whether it is here yet or not."""
         self._origins.add(layer, registry)
 
+    def layers(self) -> list[tuple[LayerId, Held]]:
+        """All layers that are here whole."""
+        return self._layers.all()
+
     def skeleton(self, layer: LayerId) -> Path | None:
         """What an unpacked layer's blob can be put together from again, along with its files."""
         return self._layers.skeleton(layer)
@@ -105,37 +116,9 @@ class Cache:
     def assemble(self, key: str, spec: SnapshotSpec) -> Snapshot:
         """The snapshot, complete and on the disk; made from its layers unless it is here already.
 
-        Raises what `assembly.assemble` raises; then nothing of it is left. The caller leases the layers.
+        See `Assembler.assemble`. The caller leases the layers.
         """
-        known = self._snapshots.get(key)
-        if known is not None:
-            return known
-        staged = self.places.ingests / f"{_STAGED}{secrets.token_hex(8)}"
-        try:
-            tree = staged / "tree"
-            with files.full_disk_named(staged):
-                tree.mkdir(parents=True)
-            made = assemble(tree, spec, self._layers)
-            now = time.time()
-            snapshot = Snapshot(
-                key=key,
-                tree=self.places.snapshot(key) / "tree",
-                reference=spec.reference,
-                manifest_digest=spec.manifest_digest,
-                selection=spec.selection.key,
-                layers=tuple(dict.fromkeys(LayerId.of(layer) for layer in spec.layers)),
-                size=made.size,
-                files=made.files,
-                own_bytes=made.own_bytes,
-                created=now,
-                last_used=now,
-                parents=spec.parents,
-                own_inodes=made.own_inodes + _SNAPSHOT_INODES,
-            )
-            return self._snapshots.publish(staged, snapshot)
-        except BaseException:
-            files.remove_tree(staged)
-            raise
+        return self._assembler.assemble(key, spec)
 
     def snapshot(self, key: str) -> Snapshot | None:
         """The snapshot, if it is here; only a lease keeps it from being given up."""
@@ -152,6 +135,12 @@ class Cache:
         The snapshot counts as used now.
         """
         with self._leases.hold([key], layers, begun=lambda: self._snapshots.touch(key)):
+            yield
+
+    @contextmanager
+    def hold(self, *, snapshots: Iterable[str] = (), layers: Iterable[LayerId] = ()) -> Iterator[None]:
+        """None of these is given up for want of room before the block ends; they do not count as used."""
+        with self._leases.hold(snapshots, layers, begun=lambda: None):
             yield
 
     def touch(self, key: str) -> None:
@@ -219,7 +208,7 @@ class Cache:
 
         Unfinished layers with a journal stay, to be gone on with. For the start, before anything else uses the cache.
         """
-        staged = self.places.ingests.glob(f"{_STAGED}*")
+        staged = self.places.ingests.glob(f"{STAGED}*")
         self._trash.take((*staged, *self._layers.hopeless()))
         for directory in self.places.written_into:
             files.remove_temporaries(directory)

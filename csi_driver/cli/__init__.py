@@ -20,6 +20,7 @@ _COMMANDS = {
     "inspect": Place("csi_driver.cli.inspect", "inspect", "Show what a registry holds under a reference."),
     "pull": Place("csi_driver.cli.pull", "pull", "Bring a model into this node's cache."),
     "list": Place("csi_driver.cli.listing", "list_models", "List the models in this node's cache."),
+    "verify": Place("csi_driver.cli.verify", "verify", "Prove that this node's cache is still what it was."),
     "mount": Place("csi_driver.cli.mount", "mount", "Mount a model at a directory of this node."),
     "umount": Place("csi_driver.cli.mount", "umount", "Unmount a model that `mount` has mounted."),
 }
@@ -27,7 +28,7 @@ _ENDINGS = f"""\
 Exit codes:
 {table()}
 
-pull, list, mount and umount speak to the driver that runs on this node; push
+pull, list, verify, mount and umount speak to the driver that runs on this node; push
 and inspect speak to the registry alone."""
 
 

@@ -12,8 +12,9 @@ from csi_driver.config.settings import (
     Features,
     Kubernetes,
     PullConfig,
+    Verification,
 )
 
 __all__ = ["DEFAULT_ENDPOINT", "DEFAULT_NAME", "IGNORED", "CacheConfig", "Config", "Features", "Kubernetes",
            "LiveConfig", "Mark",
-           "PullConfig", "load"]  # fmt: skip
+           "PullConfig", "Verification", "load"]  # fmt: skip

@@ -148,6 +148,25 @@ class Kubernetes:
 
 
 @dataclass(frozen=True, slots=True)
+class Verification:
+    """How what the cache holds is proved again."""
+
+    interval_in_seconds: float = setting(
+        0.0,
+        number(0, 366 * 86400),
+        "Each layer in the cache is proved against its digest again in the background once in so long, such as 604800 "
+        "for a week; 0 means only when `model-csi verify` asks.",
+        live=True,
+    )
+    max_bytes_per_second: int = setting(
+        100_000_000,
+        size,
+        "Most bytes a second that a verification reads, so that it leaves the disk to pods; 0 means no limit.",
+        live=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything the driver needs to know before it starts."""
 
@@ -170,4 +189,5 @@ class Config:
     features: Features = field(default_factory=Features)
     cache: CacheConfig = field(default_factory=CacheConfig)
     kubernetes: Kubernetes = field(default_factory=Kubernetes)
+    verification: Verification = field(default_factory=Verification)
     ignored: tuple[str, ...] = ()  # settings of the Go driver that were given and have no effect

@@ -1,6 +1,6 @@
 """A running driver, as the command line speaks to it."""
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +9,14 @@ from typing import Self
 
 import grpc
 
+from csi_driver.csi import condition
 from csi_driver.csi.attributes import POD_NAME, POD_NAMESPACE, POD_UID, SERVICE_ACCOUNT
 from csi_driver.csi.endpoint import Endpoint
 from csi_driver.csi.pb import csi_pb2, csi_pb2_grpc, model_csi_pb2, model_csi_pb2_grpc
 from csi_driver.csi.status import error_of
 from csi_driver.errors import DriverError, StillPulling, Unavailable
 from csi_driver.oci.selection import Selection
+from csi_driver.verifier.report import Finding, Report
 from csi_driver.volumes.inventory import CachedModel
 from csi_driver.volumes.volume import Pod
 
@@ -34,10 +36,12 @@ _OPTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How much a volume holds."""
+    """How much a volume holds, and whether it is sound."""
 
     bytes_used: int
     inodes_used: int
+    abnormal: bool
+    condition: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,15 @@ class PulledModel:
     manifest_digest: str
     size: int
     files: int
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyStep:
+    """How far a verification is: bytes read of about so many, and what was found so far."""
+
+    read: int
+    total: int
+    findings: tuple[Finding, ...]
 
 
 class Client:
@@ -124,12 +137,13 @@ class Client:
             self._node.NodeUnpublishVolume(request, timeout=timeout)
 
     def stats(self, volume_id: str, path: Path) -> Usage:
-        """How much the volume at `path` holds."""
+        """How much the volume at `path` holds, and whether it is sound."""
         request = csi_pb2.NodeGetVolumeStatsRequest(volume_id=volume_id, volume_path=str(path))
         with _errors():
-            usage = self._node.NodeGetVolumeStats(request, timeout=_ANSWER_SECONDS).usage
-        used = {entry.unit: entry.used for entry in usage}
-        return Usage(used.get(csi_pb2.VolumeUsage.BYTES, 0), used.get(csi_pb2.VolumeUsage.INODES, 0))
+            response = self._node.NodeGetVolumeStats(request, timeout=_ANSWER_SECONDS)
+        used = {entry.unit: entry.used for entry in response.usage}
+        abnormal, text = condition.told(response)
+        return Usage(used.get(csi_pb2.VolumeUsage.BYTES, 0), used.get(csi_pb2.VolumeUsage.INODES, 0), abnormal, text)
 
     def pull(
         self,
@@ -173,6 +187,21 @@ class Client:
             for model in response.models
         ]
 
+    def verify(
+        self, references: Sequence[str], *, max_bytes_per_second: int = 0
+    ) -> Generator[VerifyStep | Report, None, None]:
+        """Prove what the cache holds: how far it is, again and again, and at last what was found. Leaving ends it.
+
+        A rate of 0 is the driver's own; below 0 there is no limit.
+        """
+        request = model_csi_pb2.VerifyRequest(references=references, max_bytes_per_second=max_bytes_per_second)
+        call = self._models.Verify(request)
+        try:
+            with _errors():
+                yield from map(_verify_step, call)
+        finally:
+            call.cancel()  # without effect on a call that has ended
+
 
 @contextmanager
 def _errors(*, late: type[DriverError] = Unavailable) -> Iterator[None]:
@@ -192,6 +221,18 @@ def _step(progress: model_csi_pb2.PullProgress) -> PullStep | PulledModel:
         return PulledModel(model.reference, model.manifest_digest, model.size_bytes, model.files)
     underway = progress.underway
     return PullStep(underway.message, underway.fetched_bytes, underway.total_bytes, underway.bytes_per_second)
+
+
+def _verify_step(progress: model_csi_pb2.VerifyProgress) -> VerifyStep | Report:
+    if progress.WhichOneof("step") == "verified":
+        done = progress.verified
+        return Report(done.layers, done.snapshots, done.read_bytes, tuple(map(_finding, done.damages)))
+    underway = progress.underway
+    return VerifyStep(underway.read_bytes, underway.total_bytes, tuple(map(_finding, underway.damages)))
+
+
+def _finding(damage: model_csi_pb2.Damage) -> Finding:
+    return Finding(damage.what, damage.reason, tuple(damage.models), tuple(damage.volumes))
 
 
 def _pod_info(pod: Pod | None) -> dict[str, str]:

@@ -1,8 +1,8 @@
-"""The administration service: pull a model ahead of its pods, and list what the node holds."""
+"""The administration service: pull a model ahead of its pods, list what the node holds, and prove it."""
 
 # ruff: noqa: N802, ARG002  method names and signatures are those of proto/model_csi.proto
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -12,8 +12,9 @@ from csi_driver.csi import requests
 from csi_driver.csi.pb import model_csi_pb2, model_csi_pb2_grpc
 from csi_driver.csi.waiting import WaitingRoom
 from csi_driver.errors import StillPulling
-from csi_driver.inflight import Deadline, Dropped, Wait
+from csi_driver.inflight import Deadline, Dropped, Future, Stop, Wait, spawn
 from csi_driver.puller.request import PullRequest
+from csi_driver.verifier.report import Finding, Progress, Report, Scope
 from csi_driver.volumes.inventory import CachedModel
 
 # Seconds between two reports of a pull: as often as a person can read them.
@@ -47,14 +48,27 @@ class Inventory(Protocol):
     def models(self) -> Sequence[CachedModel]: ...
 
 
+class Verifier(Protocol):
+    """Who proves what the cache holds; raises the driver's errors, and `Stopping` when told to stop."""
+
+    def verify(self, scope: Scope, *, rate: Callable[[], float] | None, progress: Progress, stop: Stop) -> Report: ...
+
+
 class Models(model_csi_pb2_grpc.ModelsServicer):
-    """Serves `model-csi pull` and `model-csi list`."""
+    """Serves `model-csi pull`, `list` and `verify`."""
 
     def __init__(
-        self, *, puller: Puller, inventory: Inventory, waiting: WaitingRoom, report_every: float = REPORT_EVERY
+        self,
+        *,
+        puller: Puller,
+        inventory: Inventory,
+        verifier: Verifier,
+        waiting: WaitingRoom,
+        report_every: float = REPORT_EVERY,
     ) -> None:
         self._puller = puller
         self._inventory = inventory
+        self._verifier = verifier
         self._waiting = waiting
         self._report_every = report_every
 
@@ -67,6 +81,29 @@ class Models(model_csi_pb2_grpc.ModelsServicer):
 
     def List(self, request: model_csi_pb2.ListRequest, context: grpc.ServicerContext) -> model_csi_pb2.ListResponse:
         return model_csi_pb2.ListResponse(models=[_listed(model) for model in self._inventory.models()])
+
+    def Verify(
+        self, request: model_csi_pb2.VerifyRequest, context: grpc.ServicerContext
+    ) -> Iterator[model_csi_pb2.VerifyProgress]:
+        scope, rate = requests.scope(request), float(request.max_bytes_per_second)
+        with self._waiting.enter(context):
+            yield from self._verification(scope, (lambda: rate) if rate else None, context)
+
+    def _verification(
+        self, scope: Scope, rate: Callable[[], float] | None, context: grpc.ServicerContext
+    ) -> Iterator[model_csi_pb2.VerifyProgress]:
+        """How far the verification is, until it is over or the client has left; it ends with this call."""
+        progress, stop = Progress(), Stop()
+        work = spawn("verify", lambda: self._verifier.verify(scope, rate=rate, progress=progress, stop=stop))
+        try:
+            while not _is_over(work, self._report_every):
+                self._waiting.check()
+                if not context.is_active():
+                    raise Dropped
+                yield _verifying(progress)
+        finally:
+            stop.set()
+        yield _verified(work.result())
 
     def _reports(self, asked: PullRequest, context: grpc.ServicerContext) -> Iterator[model_csi_pb2.PullProgress]:
         """How far the pull is, until it is over; the pull itself goes on whoever listens.
@@ -87,6 +124,43 @@ class Models(model_csi_pb2_grpc.ModelsServicer):
                 yield done
                 return
         raise Dropped
+
+
+def _is_over(work: "Future[Report]", seconds: float) -> bool:
+    """Whether it is over, at the latest after so many seconds."""
+    wait = Wait(Deadline.after(seconds))
+    work.add_done_callback(lambda _: wait.wake())
+    try:
+        wait.until(work.done)
+    except TimeoutError:
+        return False
+    return True
+
+
+def _verifying(progress: Progress) -> model_csi_pb2.VerifyProgress:
+    read, total, findings = progress.so_far()
+    return model_csi_pb2.VerifyProgress(
+        underway=model_csi_pb2.VerifyProgress.Underway(
+            read_bytes=read, total_bytes=total, damages=map(_damage, findings)
+        )
+    )
+
+
+def _verified(report: Report) -> model_csi_pb2.VerifyProgress:
+    return model_csi_pb2.VerifyProgress(
+        verified=model_csi_pb2.Verified(
+            layers=report.layers,
+            snapshots=report.snapshots,
+            read_bytes=report.read,
+            damages=map(_damage, report.findings),
+        )
+    )
+
+
+def _damage(finding: Finding) -> model_csi_pb2.Damage:
+    return model_csi_pb2.Damage(
+        what=finding.what, reason=finding.reason, models=finding.models, volumes=finding.volumes
+    )
 
 
 def _underway(still: StillPulling) -> model_csi_pb2.PullProgress:

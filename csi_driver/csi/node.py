@@ -8,7 +8,7 @@ from typing import Protocol
 import grpc
 
 from csi_driver import log
-from csi_driver.csi import requests
+from csi_driver.csi import condition, requests
 from csi_driver.csi.pb import csi_pb2, csi_pb2_grpc
 from csi_driver.csi.waiting import WaitingRoom
 from csi_driver.inflight import Wait
@@ -17,6 +17,7 @@ from csi_driver.volumes.volume import PublishSpec, VolumeStats
 # GET_VOLUME_HEALTH is alpha in CSI 1.13, where it takes the place of VOLUME_CONDITION.
 _CAPABILITIES = (
     csi_pb2.NodeServiceCapability.RPC.GET_VOLUME_STATS,
+    condition.VOLUME_CONDITION,
     csi_pb2.NodeServiceCapability.RPC.GET_VOLUME_HEALTH,
 )
 
@@ -68,16 +69,15 @@ class Node(csi_pb2_grpc.NodeServicer):
                 (csi_pb2.VolumeUsage.INODES, stats.inodes_used),
             )
         ]
-        return csi_pb2.NodeGetVolumeStatsResponse(usage=usage)
+        response = csi_pb2.NodeGetVolumeStatsResponse(usage=usage)
+        condition.add_condition(response, stats)
+        return response
 
     def NodeGetVolumeHealth(
         self, request: csi_pb2.NodeGetVolumeHealthRequest, context: grpc.ServicerContext
     ) -> csi_pb2.NodeGetVolumeHealthResponse:
         volume_id, path = requests.volume_examined(request)
-        stats = self._publisher.stats(volume_id, path)
-        health = csi_pb2.VolumeHealth(volume_id=volume_id)
-        if stats.abnormal:
-            health.health_statuses.add(status=csi_pb2.INACCESSIBLE, reason="ModelInaccessible", message=stats.condition)
+        health = condition.health_of(volume_id, self._publisher.stats(volume_id, path))
         return csi_pb2.NodeGetVolumeHealthResponse(volume_health=health)
 
     def NodeGetCapabilities(
@@ -85,7 +85,7 @@ class Node(csi_pb2_grpc.NodeServicer):
     ) -> csi_pb2.NodeGetCapabilitiesResponse:
         response = csi_pb2.NodeGetCapabilitiesResponse()
         for capability in _CAPABILITIES:
-            response.capabilities.add().rpc.type = capability
+            response.capabilities.add().rpc.type = capability  # type: ignore[assignment]  # open enum: any number
         return response
 
     def NodeGetInfo(

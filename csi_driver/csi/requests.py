@@ -16,6 +16,7 @@ from csi_driver.oci.reference import Reference
 from csi_driver.oci.selection import Selection
 from csi_driver.puller.request import PullRequest
 from csi_driver.registry.keychain import Keychain
+from csi_driver.verifier.report import Scope
 from csi_driver.volumes.volume import PublishSpec
 
 # CSI spec, Size Limits: the general limit of a string.
@@ -82,6 +83,11 @@ def pull_request(request: model_csi_pb2.PullRequest) -> PullRequest:
         policy=PullPolicy.parse(asked) if asked else PullPolicy.default_for(reference),
         keychain=_keychain(request.secrets),
     )
+
+
+def scope(request: model_csi_pb2.VerifyRequest) -> Scope:
+    """What a Models.Verify request wants proved; raises `InvalidRequest`."""
+    return Scope(references=tuple(str(Reference.parse(reference.strip())) for reference in request.references))
 
 
 def _required(field: str, value: str) -> str:

@@ -15,6 +15,7 @@ from csi_driver.errors import (
     AccessDenied,
     ContentMismatch,
     DriverError,
+    LayerGone,
     NoSpace,
     StillPulling,
     Unauthenticated,
@@ -87,6 +88,10 @@ class Puller:
     def cached(self, key: str) -> Snapshot | None:
         """The snapshot of that key, where the node holds it."""
         return self._cache.snapshot(key)
+
+    def damage(self, name: str) -> str | None:
+        """What is wrong with the snapshot that has this name in the cache, where it was set aside for that."""
+        return self._cache.quarantine.reason(name)
 
     def release(self, key: str) -> None:
         """A volume showed the snapshot until now: what was used longest ago is the first to be given up."""
@@ -162,8 +167,6 @@ class Puller:
             artifact = self._artifacts.read(request, digest)
             layers = self._wanted(artifact, request)
             with self._cache.lease(key, [LayerId.of(layer) for layer in layers]):
-                fetched = self._fetch_missing(key, layers, artifact.origins)
-                stop.check()
                 spec = SnapshotSpec(
                     reference=str(request.reference),
                     manifest_digest=digest,
@@ -172,14 +175,34 @@ class Puller:
                     files=artifact.files,
                     parents=artifact.parents,
                 )
-                with self._tracing.span("assemble", layers=len(layers)):
-                    snapshot = self._cache.assemble(key, spec)
+                snapshot, fetched = self._fetch_and_assemble(key, spec, artifact.origins, stop)
         except DriverError as error:
             self._metrics.pulls_failed.labels(type(error).__name__).inc()
             raise
         seconds = time.monotonic() - started
         log.event("pulled", reference=request.reference, digest=digest, fetched_bytes=fetched, seconds=seconds)
         return snapshot
+
+    def _fetch_and_assemble(
+        self, key: str, spec: SnapshotSpec, origins: Mapping[LayerId, Origin], stop: Stop
+    ) -> tuple[Snapshot, int]:
+        """The snapshot, and how many bytes had to be fetched for it.
+
+        A layer that is found damaged between the two is fetched once more.
+        """
+        fetched = self._fetch_missing(key, list(spec.layers), origins)
+        stop.check()
+        try:
+            return self._assemble(key, spec), fetched
+        except LayerGone as error:
+            log.warning("a layer went while a snapshot was made of it, and is fetched again", reason=error)
+        fetched += self._fetch_missing(key, list(spec.layers), origins)
+        stop.check()
+        return self._assemble(key, spec), fetched
+
+    def _assemble(self, key: str, spec: SnapshotSpec) -> Snapshot:
+        with self._tracing.span("assemble", layers=len(spec.layers)):
+            return self._cache.assemble(key, spec)
 
     def _wanted(self, artifact: Artifact, request: PullRequest) -> list[Layer]:
         wanted = [layer for layer in artifact.layers if request.selection.wants_layer(layer)]

@@ -140,6 +140,15 @@ def gives_back_the_blob(path: Path) -> bool:
         return _kind(file, path) == Packing.TAR
 
 
+def has_headers(path: Path) -> bool:
+    """Whether the skeleton tells of everything in the tree, and not only of the content of files.
+
+    Raises `ContentMismatch` where the bytes are no skeleton.
+    """
+    with open(path, "rb") as file:
+        return _kind(file, path) in (Packing.TAR, Packing.TAR_GZIP, Packing.TAR_ZSTD)
+
+
 def _kind(file: BinaryIO, path: Path) -> str:
     title, _, kind = file.readline(_MOST_TITLE).decode("ascii", "replace").rstrip("\n").rpartition(" ")
     if title != _TITLE or kind not in (*Packing, _PART):

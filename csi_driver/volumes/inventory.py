@@ -28,6 +28,12 @@ class Inventory:
         self._cache = cache
         self._records = records
 
+    def volumes_of(self, snapshot: str) -> list[str]:
+        """The volumes that show the snapshot of this key, each with its pod where that is known."""
+        volumes = [volume for volume in self._records.all() if volume.snapshot == snapshot]
+        return [f"{each.volume_id} of pod {each.pod.namespace}/{each.pod.name}" if each.pod else each.volume_id
+                for each in volumes]  # fmt: skip
+
     def models(self) -> Sequence[CachedModel]:
         """Every snapshot on this node, in the order of their references."""
         volumes = Counter(volume.snapshot for volume in self._records.all())

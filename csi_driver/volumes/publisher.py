@@ -5,7 +5,7 @@ repeated, interrupted and interleaved at will.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -33,6 +33,8 @@ class Puller(Protocol):
     ) -> AbstractContextManager[Snapshot]: ...
 
     def cached(self, key: str) -> Snapshot | None: ...
+
+    def damage(self, name: str) -> str | None: ...
 
     def release(self, key: str) -> None: ...
 
@@ -100,16 +102,21 @@ class Publisher:
         Raises `NotFound` when it is not published there.
         """
         known = self._records.get(volume_id)
-        targets = known.targets if known and path is None else (path,)
-        if known is None or not set(targets) <= set(known.targets):
+        targets = [target for target in known.targets if path in (None, target)] if known else []
+        if known is None or not targets:
             raise NotFound(f"volume {volume_id} is not published{f' at {path}' if path else ' on this node'}")
         snapshot = self._puller.cached(known.snapshot)
-        if snapshot is None:
-            condition = f"the snapshot of {known.reference} is gone; restart the pod"
-            return VolumeStats(0, 0, abnormal=True, condition=condition)
-        sound = all(self._shows(target, snapshot) for target in known.targets if path in (None, target))
-        condition = f"{known.reference} is {'mounted' if sound else 'no longer mounted; restart the pod'}"
-        return VolumeStats(snapshot.size, snapshot.files, abnormal=not sound, condition=condition)
+        size, files = (snapshot.size, snapshot.files) if snapshot else (0, 0)
+        if snapshot and all(self._shows(target, snapshot) for target in targets):
+            return VolumeStats(size, files, abnormal=False, condition=f"{known.reference} is mounted")
+        damage = self._damage(targets)
+        condition = (
+            f"{known.reference} was found damaged on this node: {damage}; delete the pod, and its successor gets the "
+            "model anew"
+            if damage
+            else f"{known.reference} is no longer mounted; delete the pod, and its successor gets it again"
+        )
+        return VolumeStats(size, files, abnormal=True, condition=condition, damaged=bool(damage))
 
     def _known(self, spec: PublishSpec) -> Volume | None:
         known = self._records.get(spec.volume_id)
@@ -130,6 +137,12 @@ class Publisher:
             return self._mounts.is_mount_point(target) and os.path.samefile(target, snapshot.tree)
         except FileNotFoundError:
             return False
+
+    def _damage(self, targets: Iterable[Path]) -> str | None:
+        """What is wrong with the snapshot that is mounted at one of these paths, if anything was found."""
+        shown = mounted_below(self._mounts.table(), self._root / "snapshots")
+        names = (shown[place].parts[0] for target in targets if (place := place_of(target)) in shown)
+        return next((reason for name in names if (reason := self._puller.damage(name))), None)
 
     def _refuse_own(self, target: Path) -> None:
         """Neither mount over what the driver keeps, nor take an empty directory of it for a target's."""

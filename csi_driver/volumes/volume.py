@@ -88,9 +88,13 @@ class Volume:
 
 @dataclass(frozen=True, slots=True)
 class VolumeStats:
-    """What NodeGetVolumeStats tells: how much a volume holds, in bytes and inodes, and whether it is sound."""
+    """What NodeGetVolumeStats tells: how much a volume holds, in bytes and inodes, and whether it is sound.
+
+    An abnormal volume is `damaged` if it shows content that is not the model's any more; otherwise it shows nothing.
+    """
 
     bytes_used: int
     inodes_used: int
     abnormal: bool
     condition: str
+    damaged: bool = False

@@ -9,7 +9,7 @@ import pytest
 
 from csi_driver.cache.layout import LayerId
 from csi_driver.cache.store import Cache
-from csi_driver.errors import NotFound, UnsupportedArtifact
+from csi_driver.errors import LayerGone, UnsupportedArtifact
 from csi_driver.oci.digest import Digest
 from csi_driver.oci.layer import GeneratedFile, Layer
 from csi_driver.oci.media import Role
@@ -127,7 +127,7 @@ def test_what_the_selection_leaves_out_is_not_there_nor_is_its_directory(cache: 
 
 def test_a_layer_that_is_not_here_is_named(cache: Cache) -> None:
     config = bring_raw(cache, "config.json", b"{}")
-    with pytest.raises(NotFound, match=str(Digest.of(b"missing"))):
+    with pytest.raises(LayerGone, match=str(Digest.of(b"missing"))):
         assemble(cache, "key", config, raw_layer("missing", b"missing"))
 
 

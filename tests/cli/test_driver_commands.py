@@ -1,6 +1,7 @@
 """pull, list, mount and umount: what they ask of the driver, how patient they are, and what they print."""
 
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from csi_driver.cli.exits import ExitCode
 from csi_driver.inflight import Wait
 from csi_driver.oci.policy import PullPolicy
 from csi_driver.oci.selection import Selection
+from csi_driver.verifier.report import Finding, Report, Scope
 from csi_driver.volumes.inventory import CachedModel
 from csi_driver.volumes.volume import PublishSpec
 from tests.cli.conftest import Command
@@ -220,3 +222,41 @@ def test_an_empty_node_has_an_empty_list(at_driver: Command) -> None:
     outcome = at_driver("list")
     assert (outcome.code, outcome.out.split()[0]) == (0, "REFERENCE")
     assert at_driver("list", "--output", "json").document == []
+
+
+def test_a_verification_that_finds_nothing_says_how_much_it_looked_at(at_driver: Command, driver: Driver) -> None:
+    driver.verifier.report = Report(3, 1, 5_000_000, ())
+    outcome = at_driver("verify")
+    assert (outcome.code, outcome.out) == (0, "verified 3 layers and 1 snapshot, 4.8 MiB: nothing damaged\n")
+    assert at_driver("verify", "--output", "json").document == {
+        "layers": 3, "snapshots": 1, "read": 5_000_000, "damages": []
+    }  # fmt: skip
+
+
+def test_a_verification_names_what_was_damaged_and_which_pods_show_it(at_driver: Command, driver: Driver) -> None:
+    finding = Finding("layer sha256:1", "has become\nsha256:2", (REFERENCE,), ("csi-1 of pod team/server-0",))
+    driver.verifier.report = Report(3, 1, 5, (finding,))
+    outcome = at_driver("verify", REFERENCE)
+    assert outcome.code == ExitCode.UNSUPPORTED
+    assert outcome.out.splitlines() == [
+        "damaged: layer sha256:1: has become\\nsha256:2",
+        f"  model {REFERENCE}",
+        "  volume csi-1 of pod team/server-0",
+        "verified 3 layers and 1 snapshot, 5 B: 1 damaged",
+    ]
+    assert outcome.err == "Error: 1 part of the cache had been damaged and was given up\n"
+    assert driver.verifier.asked == [(Scope((REFERENCE,)), None)]
+    document = json.loads(at_driver("verify", "--output", "json").out)
+    assert document["damages"][0]["volumes"] == ["csi-1 of pod team/server-0"]
+
+
+@pytest.mark.parametrize(("given", "rate"), [("500MB", 5e8), ("0", -1), ("1000", 1000), ("2GiB", 2 << 30)])
+def test_a_verification_goes_as_fast_as_it_is_told(at_driver: Command, driver: Driver, given: str, rate: float) -> None:
+    at_driver("verify", "--max-rate", given)
+    assert driver.verifier.asked == [(Scope(), rate)]
+
+
+def test_a_rate_that_is_none_is_refused(at_driver: Command) -> None:
+    outcome = at_driver("verify", "--max-rate", "fast")
+    assert outcome.code == ExitCode.INVALID
+    assert "--max-rate is 'fast'" in outcome.err

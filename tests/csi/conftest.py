@@ -18,7 +18,7 @@ from csi_driver.csi.pb import csi_pb2_grpc
 from csi_driver.csi.server import Server
 from csi_driver.csi.waiting import PLACES, WaitingRoom
 from csi_driver.tracing import Tracing
-from tests.csi.fakes import Counter, FakeInventory, FakePublisher, FakePuller
+from tests.csi.fakes import Counter, FakeInventory, FakePublisher, FakePuller, FakeVerifier
 
 SERVICE_NAME = "model.csi.modelpack.org"
 
@@ -31,6 +31,7 @@ class Driver:
         self.publisher = FakePublisher()
         self.puller = FakePuller()
         self.inventory = FakeInventory()
+        self.verifier = FakeVerifier()
         self.ready = True
         self.calls: list[tuple[str, str]] = []
         self.ended = Counter()
@@ -40,7 +41,13 @@ class Driver:
             identity=Identity(name=SERVICE_NAME, ready=lambda: self.ready),
             node=Node(publisher=self.publisher, waiting=self.waiting, service_name=SERVICE_NAME, node_id="node-1"),
             controller=Controller(),
-            models=Models(puller=self.puller, inventory=self.inventory, waiting=self.waiting, report_every=0.01),
+            models=Models(
+                puller=self.puller,
+                inventory=self.inventory,
+                verifier=self.verifier,
+                waiting=self.waiting,
+                report_every=0.01,
+            ),
             waiting=self.waiting,
             observe=self._observe,
             tracing=Tracing(),

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from csi_driver.errors import StillPulling
-from csi_driver.inflight import Condition, Dropped, Wait
+from csi_driver.inflight import Condition, Dropped, Stop, Wait
 from csi_driver.puller.request import PullRequest
+from csi_driver.verifier.report import Progress, Report, Scope
 from csi_driver.volumes.inventory import CachedModel
 from csi_driver.volumes.volume import PublishSpec, VolumeStats
 
@@ -99,3 +100,24 @@ class FakeInventory:
 
     def models(self) -> Sequence[CachedModel]:
         return self.held
+
+
+@dataclass
+class FakeVerifier:
+    """Does what `go_on` says, and then raises the failure or gives the report."""
+
+    report: Report = field(default_factory=lambda: Report(0, 0, 0, ()))
+    failure: Exception | None = None
+    asked: list[tuple[Scope, float | None]] = field(default_factory=list)
+    entered: Counter = field(default_factory=Counter)
+    go_on: Callable[[Progress, Stop], None] = nothing
+
+    def verify(
+        self, scope: Scope, *, progress: Progress, stop: Stop, rate: Callable[[], float] | None = None
+    ) -> Report:
+        self.asked.append((scope, rate() if rate else None))
+        self.entered.add()
+        self.go_on(progress, stop)
+        if self.failure:
+            raise self.failure
+        return self.report

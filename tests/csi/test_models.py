@@ -1,12 +1,16 @@
 """The administration of a running driver."""
 
+import threading
+
 import pytest
 
-from csi_driver.csi.client import Client, PulledModel, PullStep
-from csi_driver.errors import NotFound, StillPulling, Unavailable
+from csi_driver.csi.client import Client, PulledModel, PullStep, VerifyStep
+from csi_driver.errors import InvalidRequest, NotFound, StillPulling, Unavailable
+from csi_driver.inflight import Stop
+from csi_driver.verifier.report import Finding, Progress, Report, Scope
 from csi_driver.volumes.inventory import CachedModel
 from tests.csi.conftest import Driver
-from tests.csi.fakes import FakeSnapshot
+from tests.csi.fakes import PATIENCE, FakeSnapshot
 from tests.csi.valid import REFERENCE
 
 
@@ -57,6 +61,58 @@ def test_a_driver_that_stops_ends_the_report(driver: Driver, client: Client) -> 
     driver.waiting.close()
     with pytest.raises(Unavailable, match="being restarted"):
         list(pull)
+
+
+DAMAGE = Finding("layer sha256:1", "has become sha256:2", (REFERENCE,), ("csi-1 of pod team/server-0",))
+
+
+def test_a_verification_tells_how_far_it_is_and_what_it_found(driver: Driver, client: Client) -> None:
+    seen = threading.Event()
+
+    def work(progress: Progress, _: Stop) -> None:
+        progress.expect(100)
+        progress.advance(40)
+        progress.found(DAMAGE)
+        assert seen.wait(PATIENCE)
+
+    driver.verifier.go_on = work
+    driver.verifier.report = Report(7, 2, 100, (DAMAGE,))
+    steps = client.verify([f" {REFERENCE} "], max_bytes_per_second=5)
+    while (step := next(steps)) != VerifyStep(40, 100, (DAMAGE,)):
+        assert isinstance(step, VerifyStep)
+    seen.set()
+    *_, last = steps
+    assert last == driver.verifier.report
+    assert driver.verifier.asked == [(Scope((REFERENCE,)), 5.0)]
+
+
+def test_a_verification_goes_at_the_drivers_rate_unless_another_is_named(driver: Driver, client: Client) -> None:
+    list(client.verify([]))
+    list(client.verify([], max_bytes_per_second=-1))
+    assert driver.verifier.asked == [(Scope(), None), (Scope(), -1.0)]
+
+
+def test_a_verification_that_fails_says_why(driver: Driver, client: Client) -> None:
+    driver.verifier.failure = NotFound("the cache holds no model x")
+    with pytest.raises(NotFound, match="holds no model x"):
+        list(client.verify([]))
+    with pytest.raises(InvalidRequest):
+        list(client.verify(["UPPER CASE"]))
+
+
+def test_a_verification_is_told_to_stop_when_its_client_leaves(driver: Driver, client: Client) -> None:
+    stopped = threading.Event()
+
+    def work(_: Progress, stop: Stop) -> None:
+        assert stop.wait(PATIENCE)
+        stopped.set()
+
+    driver.verifier.go_on = work
+    steps = client.verify([])
+    next(steps)
+    steps.close()
+    assert stopped.wait(PATIENCE)
+    assert driver.ended.reaches(1)
 
 
 def test_the_models_of_the_node_are_listed(driver: Driver, client: Client) -> None:

@@ -48,7 +48,10 @@ def test_the_node_has_its_name_and_no_limits(node: csi_pb2_grpc.NodeStub) -> Non
 def test_the_node_tells_statistics_and_health(node: csi_pb2_grpc.NodeStub) -> None:
     response = node.NodeGetCapabilities(csi_pb2.NodeGetCapabilitiesRequest())
     kinds = csi_pb2.NodeServiceCapability.RPC
-    assert [each.rpc.type for each in response.capabilities] == [kinds.GET_VOLUME_STATS, kinds.GET_VOLUME_HEALTH]
+    before_csi_1_13 = 4  # VOLUME_CONDITION
+    assert [each.rpc.type for each in response.capabilities] == [
+        kinds.GET_VOLUME_STATS, before_csi_1_13, kinds.GET_VOLUME_HEALTH
+    ]  # fmt: skip
 
 
 def test_a_publish_arrives_as_it_was_asked_for(driver: Driver, client: Client) -> None:
@@ -76,7 +79,7 @@ def test_an_unpublish_names_volume_and_path(driver: Driver, client: Client) -> N
 
 
 def test_a_volume_is_full_of_its_model(driver: Driver, client: Client, node: csi_pb2_grpc.NodeStub) -> None:
-    assert client.stats("csi-1", TARGET) == Usage(bytes_used=988_097_824, inodes_used=11)
+    assert client.stats("csi-1", TARGET) == Usage(988_097_824, 11, abnormal=False, condition="mounted")
     request = csi_pb2.NodeGetVolumeStatsRequest(volume_id="csi-1", volume_path=str(TARGET))
     usage = node.NodeGetVolumeStats(request).usage
     assert [(each.unit, each.total, each.used, each.available) for each in usage] == [

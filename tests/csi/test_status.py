@@ -25,6 +25,7 @@ CODES = {
     errors.NoSpace: "RESOURCE_EXHAUSTED",
     errors.Unavailable: "UNAVAILABLE",
     errors.RangeIgnored: "UNAVAILABLE",
+    errors.LayerGone: "UNAVAILABLE",
     errors.StillPulling: "DEADLINE_EXCEEDED",
     errors.Busy: "ABORTED",
     errors.Conflict: "ALREADY_EXISTS",
@@ -69,7 +70,8 @@ def test_each_error_has_its_status_and_keeps_its_words(
 
 @pytest.mark.parametrize("kind", CODES, ids=lambda kind: kind.__name__)
 def test_a_client_gets_the_error_back(kind: type[errors.DriverError], driver: Driver, client: Client) -> None:
-    back = {errors.Stopping: errors.Unavailable, errors.RangeIgnored: errors.Unavailable}.get(kind, kind)
+    told_by_code_alone = dict.fromkeys((errors.Stopping, errors.RangeIgnored, errors.LayerGone), errors.Unavailable)
+    back = told_by_code_alone.get(kind, kind)
     driver.publisher.on_publish = raising(kind("why"))
     request = publish_request()
     with pytest.raises(back, match=r"\Awhy\Z") as raised:

@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from csi_driver.errors import ContentMismatch, Stopping
-from csi_driver.inflight import Stop
 from csi_driver.oci.digest import Digest
 from csi_driver.oci.media import Packing
 from csi_driver.transfer.proof import prove_file, prove_tree
@@ -25,7 +24,7 @@ ARCHIVE = member("d/f", BIG) + header("d/e", b"5") + header("l", b"2", target="d
 
 
 def prove(bench: Bench, blob: bytes) -> None:
-    prove_tree(bench.content, bench.into / "skeleton", Digest.of(blob), stop=bench.stop)
+    prove_tree(bench.content, bench.into / "skeleton", Digest.of(blob), pace=lambda _: bench.stop.check())
 
 
 @pytest.mark.parametrize("archive", [ARCHIVE, ARCHIVE + bytes(100_000), b"", END, member("no end", b"x")])
@@ -127,11 +126,86 @@ def test_a_proof_ends_with_the_driver(bench: Bench) -> None:
 def test_a_file_is_proved_by_its_digest(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(BIG)
-    prove_file(path, Digest.of(BIG), stop=Stop())
-    prove_file(path, Digest.of(BIG, "sha512"), stop=Stop())
-    path.write_bytes(BIG[:-1])
+    path.chmod(0o444)
+    prove_file(path, Digest.of(BIG), pace=lambda _: None)
+    prove_file(path, Digest.of(BIG, "sha512"), pace=lambda _: None)
+    os.truncate(path, len(BIG) - 1)
     with pytest.raises(ContentMismatch, match="has become"):
-        prove_file(path, Digest.of(BIG), stop=Stop())
+        prove_file(path, Digest.of(BIG), pace=lambda _: None)
+
+
+@pytest.mark.parametrize("change", ["writable", "executable", "link", "directory", "missing", "fifo"])
+def test_a_file_that_is_not_what_it_was_is_noticed_without_its_content(tmp_path: Path, change: str) -> None:
+    path, other = tmp_path / "file", tmp_path / "other"
+    for each in (path, other):
+        each.write_bytes(BIG)
+        each.chmod(0o555)
+    prove_file(path, Digest.of(BIG), pace=lambda _: None)
+    match change:
+        case "writable":
+            path.chmod(0o755)
+        case "executable":
+            path.chmod(0o444 | 0o4111)
+        case _:
+            path.unlink()
+    match change:
+        case "link":
+            path.symlink_to(other)
+        case "directory":
+            path.mkdir()
+        case "fifo":
+            os.mkfifo(path, 0o444)
+    with pytest.raises(ContentMismatch):
+        prove_file(path, Digest.of(BIG), pace=lambda _: None)
+
+
+def test_a_proof_tells_how_much_it_has_read(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> None:
+    read: list[int] = []
+    path = tmp_path_factory.mktemp("raw") / "file"
+    path.write_bytes(BIG)
+    path.chmod(0o444)
+    prove_file(path, Digest.of(BIG), pace=read.append)
+    assert sum(read) == len(BIG)
+    read.clear()
+    bench.fetch(ARCHIVE)
+    prove_tree(bench.content, bench.into / "skeleton", Digest.of(ARCHIVE), pace=read.append)
+    assert sum(read) == len(ARCHIVE)
+
+
+@pytest.mark.parametrize("packing", [Packing.TAR, Packing.TAR_GZIP])
+@pytest.mark.parametrize("change", ["mode", "directory mode", "link", "hard link", "more", "no link", "no directory"])
+def test_a_tree_whose_names_modes_or_links_changed_is_noticed(bench: Bench, packing: Packing, change: str) -> None:
+    archive = (
+        header("empty", b"5") + member("d/f", b"x") + header("l", b"2", target="d/f") + header("h", b"1", target="d/f")
+        + END
+    )  # fmt: skip
+    blob = archive if packing is Packing.TAR else gzipped(archive)
+    bench.fetch(blob, packing)
+    prove(bench, blob)
+    tree = bench.content
+    for directory in (tree, tree / "d"):
+        directory.chmod(0o755)
+    match change:
+        case "mode":
+            (tree / "d/f").chmod(0o644)
+        case "link":
+            (tree / "l").unlink()
+            (tree / "l").symlink_to("/etc/passwd")
+        case "hard link":
+            (tree / "h").unlink()
+            (tree / "h").write_bytes(b"x")
+            (tree / "h").chmod(0o444)
+        case "more":
+            (tree / "more").touch()
+        case "no link":
+            (tree / "l").unlink()
+        case "no directory":
+            (tree / "empty").rmdir()
+    if change != "directory mode":
+        (tree / "d").chmod(0o555)
+    tree.chmod(0o555)
+    with pytest.raises(ContentMismatch):
+        prove(bench, blob)
 
 
 def test_what_gnu_tar_packs_is_proved(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -163,7 +163,7 @@ def test_a_tar_layer_goes_on_behind_its_last_whole_entry(bench: Bench) -> None:
     assert (bench.content / "f3").stat().st_nlink == 1
     assert sorted(path.name for path in bench.into.iterdir()) == ["content", "skeleton"]
     assert bench.progress.fetched == len(ARCHIVE)
-    prove_tree(bench.content, bench.into / "skeleton", Digest.of(ARCHIVE), stop=bench.stop)
+    prove_tree(bench.content, bench.into / "skeleton", Digest.of(ARCHIVE), pace=lambda _: bench.stop.check())
 
 
 def test_a_tar_layer_may_break_off_many_times(bench: Bench) -> None:

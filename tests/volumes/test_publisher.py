@@ -46,6 +46,7 @@ class EveryModel:
         self.snapshots: dict[str, Snapshot] = {}
         self.known: list[str | None] = []
         self.released: list[str] = []
+        self.damages: dict[str, str] = {}
         self.failure: Exception | None = None
         self.steps: list[Totals] = []  # how far the pull is, each time that the caller hears of it
         self.asked = threading.Event()
@@ -78,6 +79,9 @@ class EveryModel:
 
     def cached(self, key: str) -> Snapshot | None:
         return self.snapshots.get(key)
+
+    def damage(self, name: str) -> str | None:
+        return self.damages.get(name)
 
     def release(self, key: str) -> None:
         self.released.append(key)
@@ -288,7 +292,29 @@ def test_stats_tell_size_and_condition(node: Node) -> None:
     with pytest.raises(NotFound):
         node.publisher.stats(spec.volume_id, node.pods / "elsewhere")
     node.mounts.unmount(spec.target_path)
-    assert node.publisher.stats(spec.volume_id, spec.target_path).abnormal
+    stats = node.publisher.stats(spec.volume_id, spec.target_path)
+    assert (stats.abnormal, stats.damaged) == (True, False)
+    assert "no longer mounted" in stats.condition
+
+
+def test_a_volume_that_shows_a_damaged_snapshot_says_so_until_it_is_unpublished(node: Node) -> None:
+    spec = node.spec()
+    node.publisher.publish(spec, soon())
+    (key,) = node.models.snapshots
+    aside = f"{key}.damaged-1"
+    (node.root / "snapshots" / key).rename(node.root / "snapshots" / aside)
+    node.models.snapshots.clear()
+    node.models.damages[aside] = "layer sha256:1 has become sha256:2"
+    for path in (spec.target_path, None):
+        stats = node.new_publisher().stats(spec.volume_id, path)
+        assert (stats.abnormal, stats.damaged) == (True, True)
+        assert f"{MODEL} was found damaged on this node: layer sha256:1 has become sha256:2" in stats.condition
+    node.publisher.publish(node.spec("b"), soon())  # another pod has it made anew
+    assert node.publisher.stats(spec.volume_id, spec.target_path).damaged
+    assert not node.publisher.stats("csi-b", node.spec("b").target_path).abnormal
+    assert (spec.target_path / "weights.bin").exists()
+    node.publisher.unpublish(spec.volume_id, spec.target_path)
+    assert not spec.target_path.exists()
 
 
 def test_recovery_keeps_what_is_mounted_and_drops_what_is_not(node: Node) -> None:

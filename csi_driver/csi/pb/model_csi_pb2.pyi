@@ -92,3 +92,65 @@ class CachedModel(_message.Message):
     volumes: int
     last_used: _timestamp_pb2.Timestamp
     def __init__(self, reference: _Optional[str] = ..., manifest_digest: _Optional[str] = ..., selection: _Optional[str] = ..., size_bytes: _Optional[int] = ..., files: _Optional[int] = ..., volumes: _Optional[int] = ..., last_used: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class VerifyRequest(_message.Message):
+    __slots__ = ("references", "max_bytes_per_second")
+    REFERENCES_FIELD_NUMBER: _ClassVar[int]
+    MAX_BYTES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    references: _containers.RepeatedScalarFieldContainer[str]
+    max_bytes_per_second: int
+    def __init__(self, references: _Optional[_Iterable[str]] = ..., max_bytes_per_second: _Optional[int] = ...) -> None: ...
+
+class VerifyProgress(_message.Message):
+    __slots__ = ("underway", "verified")
+    class Underway(_message.Message):
+        __slots__ = ("read_bytes", "total_bytes", "damages")
+        READ_BYTES_FIELD_NUMBER: _ClassVar[int]
+        TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+        DAMAGES_FIELD_NUMBER: _ClassVar[int]
+        read_bytes: int
+        total_bytes: int
+        damages: _containers.RepeatedCompositeFieldContainer[Damage]
+        def __init__(self, read_bytes: _Optional[int] = ..., total_bytes: _Optional[int] = ..., damages: _Optional[_Iterable[_Union[Damage, _Mapping]]] = ...) -> None: ...
+    UNDERWAY_FIELD_NUMBER: _ClassVar[int]
+    VERIFIED_FIELD_NUMBER: _ClassVar[int]
+    underway: VerifyProgress.Underway
+    verified: Verified
+    def __init__(self, underway: _Optional[_Union[VerifyProgress.Underway, _Mapping]] = ..., verified: _Optional[_Union[Verified, _Mapping]] = ...) -> None: ...
+
+class Verified(_message.Message):
+    __slots__ = ("layers", "snapshots", "read_bytes", "damages")
+    LAYERS_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOTS_FIELD_NUMBER: _ClassVar[int]
+    READ_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DAMAGES_FIELD_NUMBER: _ClassVar[int]
+    layers: int
+    snapshots: int
+    read_bytes: int
+    damages: _containers.RepeatedCompositeFieldContainer[Damage]
+    def __init__(self, layers: _Optional[int] = ..., snapshots: _Optional[int] = ..., read_bytes: _Optional[int] = ..., damages: _Optional[_Iterable[_Union[Damage, _Mapping]]] = ...) -> None: ...
+
+class Damage(_message.Message):
+    __slots__ = ("what", "reason", "models", "volumes")
+    WHAT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    VOLUMES_FIELD_NUMBER: _ClassVar[int]
+    what: str
+    reason: str
+    models: _containers.RepeatedScalarFieldContainer[str]
+    volumes: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, what: _Optional[str] = ..., reason: _Optional[str] = ..., models: _Optional[_Iterable[str]] = ..., volumes: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class VolumeStatsCondition(_message.Message):
+    __slots__ = ("volume_condition",)
+    class VolumeCondition(_message.Message):
+        __slots__ = ("abnormal", "message")
+        ABNORMAL_FIELD_NUMBER: _ClassVar[int]
+        MESSAGE_FIELD_NUMBER: _ClassVar[int]
+        abnormal: bool
+        message: str
+        def __init__(self, abnormal: _Optional[bool] = ..., message: _Optional[str] = ...) -> None: ...
+    VOLUME_CONDITION_FIELD_NUMBER: _ClassVar[int]
+    volume_condition: VolumeStatsCondition.VolumeCondition
+    def __init__(self, volume_condition: _Optional[_Union[VolumeStatsCondition.VolumeCondition, _Mapping]] = ...) -> None: ...

@@ -44,6 +44,11 @@ class ModelsStub:
                 request_serializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.ListRequest.SerializeToString,
                 response_deserializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.ListResponse.FromString,
                 _registered_method=True)
+        self.Verify = channel.unary_stream(
+                '/modelpack.csi.v1.Models/Verify',
+                request_serializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.VerifyRequest.SerializeToString,
+                response_deserializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.VerifyProgress.FromString,
+                _registered_method=True)
 
 
 class ModelsServicer:
@@ -64,6 +69,15 @@ class ModelsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Verify(self, request, context):
+        """Prove what the cache holds against its digests, while pods use it. What is damaged is given up, so that the next
+        pull fetches it anew. The stream tells how far the verification is and ends with what it found; a client that leaves
+        ends the verification.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -76,6 +90,11 @@ def add_ModelsServicer_to_server(servicer, server):
                     servicer.List,
                     request_deserializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.ListRequest.FromString,
                     response_serializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.ListResponse.SerializeToString,
+            ),
+            'Verify': grpc.unary_stream_rpc_method_handler(
+                    servicer.Verify,
+                    request_deserializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.VerifyRequest.FromString,
+                    response_serializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.VerifyProgress.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -132,6 +151,33 @@ class Models:
             '/modelpack.csi.v1.Models/List',
             csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.ListRequest.SerializeToString,
             csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.ListResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Verify(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/modelpack.csi.v1.Models/Verify',
+            csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.VerifyRequest.SerializeToString,
+            csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.VerifyProgress.FromString,
             options,
             channel_credentials,
             insecure,

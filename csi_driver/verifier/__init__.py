@@ -1,0 +1,1 @@
+"""Whether what the cache holds is still what was verified when it came."""

@@ -1,8 +1,9 @@
 """Where the other projects' programs come from that the end-to-end tests run against.
 
-Each folder of tools/ is a Go module that does nothing but pin one program, with everything it is built from, by version
-and checksum. `python -m e2e.toolbox` builds what is missing into a cache outside the repository, and keeps it there
-until the pin changes. What Debian packages (docker-registry) is looked for on the PATH.
+Each folder of tools/ is a Go module that does nothing but pin programs, with everything they are built from, by version
+and checksum; only where a sidecar's module is not to be had, a short stand-in lies beside the pins. `python -m
+e2e.toolbox` builds what is missing into a cache outside the repository, and keeps it there until the pin changes. What
+Debian packages (docker-registry, containerd) is looked for on the PATH.
 """
 
 import hashlib
@@ -16,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MODULES = Path(__file__).parent / "tools"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "model-csi-e2e" / "bin"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "model-csi-e2e"
+BINARIES = CACHE / "bin"
+KUBERNETES = "k8s.io/kubernetes/cmd/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,40 +31,55 @@ class GoTool:
     version: str
 
     @classmethod
-    def pinned_in(cls, module: Path) -> "GoTool":
-        """The tool that go.mod's `tool` line names, at the version that one of its `require` lines gives."""
+    def pinned_in(cls, module: Path) -> list["GoTool"]:
+        """The tools that go.mod's `tool` lines name, each at the version that one of its `require` lines gives."""
         text = (module / "go.mod").read_text(encoding="utf-8")
-        package = re.findall(r"^tool (\S+)$", text, re.MULTILINE)[0]
-        required = re.findall(r"^(?:require)?\s+(\S+/\S+) (v\S+)", text, re.MULTILINE)
-        version = next(version for path, version in required if f"{package}/".startswith(f"{path}/"))
-        return cls(module=module, package=package, version=version)
+        [own] = re.findall(r"^module (\S+)$", text, re.MULTILINE)
+        block = re.search(r"^tool (?:\(([^)]*)\)|(\S+)$)", text, re.MULTILINE)
+        assert block is not None, f"{module}/go.mod names no tool"
+        required = [(own, "stand-in"), *re.findall(r"^(?:require)?\s+(\S+/\S+) (v\S+)", text, re.MULTILINE)]
+        return [
+            cls(module=module, package=package, version=version)
+            for package in (block[1] or block[2]).split()
+            for version in [next(version for path, version in required if f"{package}/".startswith(f"{path}/"))]
+        ]
 
     @property
     def name(self) -> str:
-        return self.module.name
+        return self.package.rpartition("/")[2]
 
     @property
     def binary(self) -> Path:
         """Where the build belongs; another pin is another file."""
-        pin = hashlib.sha256(b"".join((self.module / name).read_bytes() for name in ("go.mod", "go.sum"))).hexdigest()
-        return CACHE / f"{self.name}-{self.version}-{pin[:12]}"
+        sources = [self.module / "go.mod", self.module / "go.sum", *sorted((self.module / self.name).glob("*.go"))]
+        pin = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+        return BINARIES / f"{self.name}-{self.version}-{pin[:12]}"
 
     def build(self) -> None:
         """Build into the cache; `binary` appears whole or not at all. Raises `CalledProcessError`."""
-        CACHE.mkdir(parents=True, exist_ok=True)
+        BINARIES.mkdir(parents=True, exist_ok=True)
         staged = self.binary.with_name(f"{self.binary.name}.{os.getpid()}")
-        command = ["go", "build", "-C", str(self.module), "-trimpath", "-buildvcs=false", "-o", str(staged)]
+        command = ["go", "build", "-C", str(self.module), "-trimpath", "-buildvcs=false", "-ldflags", self._ldflags()]
         environment = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local", "GOWORK": "off"}
         try:
-            subprocess.run([*command, self.package], check=True, env={**os.environ, **environment})
+            subprocess.run([*command, "-o", staged, self.package], check=True, env={**os.environ, **environment})
             staged.replace(self.binary)
         finally:
             staged.unlink(missing_ok=True)
 
+    def _ldflags(self) -> str:
+        """No symbol tables; and Kubernetes' programs only know their version if the linker tells them."""
+        if not self.package.startswith(KUBERNETES):
+            return "-s -w"
+        major, minor, _ = self.version.removeprefix("v").split(".", 2)
+        stamps = {"gitVersion": self.version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+        return " ".join(["-s -w", *(f"-X k8s.io/component-base/version.{key}={stamps[key]}" for key in stamps)])
+
 
 def go_tools() -> dict[str, GoTool]:
     """The pinned tools by name."""
-    return {path.parent.name: GoTool.pinned_in(path.parent) for path in sorted(MODULES.glob("*/go.mod"))}
+    modules = [path.parent for path in sorted(MODULES.glob("*/go.mod"))]
+    return {tool.name: tool for module in modules for tool in GoTool.pinned_in(module)}
 
 
 def find(name: str) -> Path | None:

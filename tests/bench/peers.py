@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from e2e.toolbox import MODULES, GoTool
+from e2e.toolbox import go_tools
 from tests.bench.data import Blob
 from tests.bench.measure import Failed, Job, Usage, Word, pipe, run, together
 
@@ -28,7 +28,7 @@ class Peer:
 def find(name: str) -> Peer | None:
     """The program on the PATH, or modctl as the end-to-end tests built it; None if it is not there."""
     if name == "modctl":
-        tool = GoTool.pinned_in(MODULES / name)
+        tool = go_tools()[name]
         return Peer(str(tool.binary), tool.version.removeprefix("v")) if tool.binary.exists() else None
     program = shutil.which(name)
     if program is None:

@@ -1,0 +1,149 @@
+"""Mount, network, process, host-name and IPC namespaces of a node's own, and the programs that run in them."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from e2e import sandbox
+from e2e.cluster import init
+
+NAME, ADDRESS = "node1", "10.88.0.1"
+
+
+@dataclass(slots=True)
+class Daemon:
+    """A program that runs in the node until it is stopped. What it says is in `log`."""
+
+    name: str
+    pid: int  # as it is seen from outside
+    entrance: "subprocess.Popen[bytes]"
+    log: Path
+
+    def is_running(self) -> bool:
+        return self.entrance.poll() is None
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        """Send the signal, and return when the program has ended; after 20 s it is killed."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+        try:
+            self.entrance.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            os.kill(self.pid, signal.SIGKILL)
+            self.entrance.wait(timeout=20)
+
+
+@dataclass(frozen=True, slots=True)
+class Namespaces:
+    """A node without any program yet; `directory` is its disk, and `init` its first process."""
+
+    directory: Path
+    logs: Path
+    init: int
+    cgroup: str
+
+    def enter(self, *command: str | Path) -> list[str | Path]:
+        """The command that runs `command` on the node."""
+        return ["nsenter", "--target", str(self.init), "--mount", "--net", "--pid", "--uts", "--ipc", "--", *command]
+
+    def connect(self, *command: str | Path) -> list[str | Path]:
+        """The command that runs `command` on the node's network, and otherwise out here."""
+        return ["nsenter", "--target", str(self.init), "--net", "--", *command]
+
+    def run(self, *command: str | Path, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run a command on the node; the caller looks at how it ended."""
+        return subprocess.run(self.enter(*command), capture_output=True, text=True, timeout=timeout, check=False)
+
+    def start(self, name: str, *command: str | Path) -> Daemon:
+        """Start a program on the node; it says into a log of its name, which a later start goes on with."""
+        log = self.logs / f"{name}.log"
+        with log.open("ab") as output:
+            entrance = subprocess.Popen(
+                self.enter(*command), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            )
+        return Daemon(name=name, pid=_child_of(entrance), entrance=entrance, log=log)
+
+    def seen(self, path: str | Path) -> Path:
+        """The path by which this process sees what the node has at `path`."""
+        return Path(f"/proc/{self.init}/root{path}")
+
+    def mounts(self, below: str) -> list[str]:
+        """The mount points below a directory of the node, each as often as something is mounted there."""
+        table = Path(f"/proc/{self.init}/mountinfo").read_text(encoding="utf-8").splitlines()
+        return [point for point in (line.split()[4] for line in table) if point.startswith(f"{below}/")]
+
+
+@contextmanager
+def entered(logs: Path) -> Iterator[Namespaces]:
+    """Namespaces that are gone after the block, with every process, mount, link and control group in them."""
+    cgroup = f"model-csi-e2e-{os.getpid()}"
+    forget_the_dead()
+    with sandbox.workspace("model-csi-cluster-") as directory:
+        own = ["unshare", "--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc"]
+        first: list[str | Path] = [sys.executable, "-I", init.__file__, directory, NAME, ADDRESS, cgroup]
+        # Should this process be killed, unshare goes with it, and the node with unshare.
+        command = ["setpriv", "--pdeathsig", "KILL", "--", *own, *first]
+        with (logs / "init.log").open("wb") as log:
+            parent = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+        try:
+            assert parent.stdout is not None
+            said = parent.stdout.readline()
+            assert said == b"ready\n", (logs / "init.log").read_text(encoding="utf-8")
+            yield Namespaces(directory=directory, logs=logs, init=_child_of(parent), cgroup=cgroup)
+        finally:
+            parent.kill()
+            parent.wait()
+            assert parent.stdout is not None
+            parent.stdout.close()
+            _until_nobody_is_in(cgroup)
+            for hierarchy in init.hierarchies():
+                remove_cgroup(hierarchy / cgroup)
+
+
+def remove_cgroup(group: Path) -> None:
+    """Remove a control group with all below it, as far as no process is in it."""
+    if group.is_dir():
+        for directory, _, _ in os.walk(group, topdown=False):
+            os.rmdir(directory)
+
+
+def forget_the_dead() -> None:
+    """Remove what an earlier run could not, because it was killed itself."""
+    for group in [path for hierarchy in init.hierarchies() for path in hierarchy.glob("model-csi-e2e-*")]:
+        if not Path("/proc", group.name.rpartition("-")[2]).exists():
+            remove_cgroup(group)
+
+
+def needed() -> list[str]:
+    """The system's programs without which there are no such namespaces."""
+    return [name for name in ("unshare", "nsenter", "setpriv", "ip", "iptables") if shutil.which(name) is None]
+
+
+def _until_nobody_is_in(cgroup: str) -> None:
+    """The kernel kills what is in the namespaces when their first process dies; that takes it a moment."""
+    deadline = time.monotonic() + 30
+    groups = [path for hierarchy in init.hierarchies() for path in (hierarchy / cgroup).rglob("cgroup.procs")]
+    while any(group.exists() and group.read_text(encoding="ascii") for group in groups):
+        assert time.monotonic() < deadline, f"processes do not end: {[str(group) for group in groups]}"
+        time.sleep(0.05)
+
+
+def _child_of(parent: "subprocess.Popen[bytes]") -> int:
+    """The first child of nsenter or unshare, which both fork to enter a process namespace."""
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with suppress(FileNotFoundError):
+            if found := re.findall(r"\d+", children.read_text(encoding="ascii")):
+                return int(found[0])
+        assert parent.poll() is None, f"{parent.args!r} ended with {parent.returncode}"
+        time.sleep(0.005)
+    raise AssertionError(f"{parent.args!r} starts nothing")

@@ -10,7 +10,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 	--custom-compile-command 'make lock' $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check e2e e2e-tools crash bench bench-docs bench-clean docs lock stubs clean
+.PHONY: help setup demo test check e2e e2e-cluster e2e-tools crash bench bench-docs bench-clean docs lock stubs clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r target text; do \
@@ -32,10 +32,13 @@ check: $(VENV)/.ready ## lint, format, types, the contract of the floors, genera
 	@echo '== generated code' && $(BIN)/python proto/generate.py --check
 	@echo '== locks, and what make docs writes' && $(BIN)/python -m pytest --quiet --no-header tests/packaging
 
-e2e: $(VENV)/.ready-e2e ## against csi-sanity, modctl, docker-registry, helm and prometheus; skips what is not there
+e2e: $(VENV)/.ready-e2e ## against a real kubelet, csi-sanity, modctl, docker-registry, helm and prometheus; skips what is not there
 	@$(BIN)/python -m pytest --quiet e2e
 
-e2e-tools: $(VENV)/.ready ## build csi-sanity, modctl and helm into a cache outside the repository (needs Go)
+e2e-cluster: $(VENV)/.ready-e2e ## of that only the cluster: the chart and the image under a real kubelet (needs root)
+	@$(BIN)/python -m pytest --quiet --durations=0 --durations-min=1 e2e/cluster
+
+e2e-tools: $(VENV)/.ready ## build Kubernetes, csi-sanity, modctl and helm into a cache outside the repository (needs Go)
 	@$(BIN)/python -m e2e.toolbox
 
 crash: $(VENV)/.ready ## kill drivers at numbered steps; SEEDS=500 of them from FIRST=0 on, for at most SECONDS=0 (no limit)

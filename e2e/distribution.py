@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import threading
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,9 +33,19 @@ class DockerRegistry:
 
 
 @contextmanager
-def serving(program: Path, scratch: Path, *, private: bool = False) -> Iterator[DockerRegistry]:
-    """A registry that keeps its content in `scratch` and ends with the block; a private one wants the password."""
-    command: list[str | Path] = [program, "serve", _configuration(scratch, private=private)]
+def serving(
+    program: Path,
+    scratch: Path,
+    *,
+    private: bool = False,
+    enter: Sequence[str | Path] = (),
+    address: str = "127.0.0.1:0",
+) -> Iterator[DockerRegistry]:
+    """A registry that keeps its content in `scratch` and ends with the block; a private one wants the password.
+
+    `enter` is a command that makes way for the registry, where it shall run elsewhere.
+    """
+    command = [*enter, program, "serve", _configuration(scratch, address, private=private)]
     log = scratch / "access.log"
     with log.open("wb") as access_log:
         process = subprocess.Popen(command, stdout=access_log, stderr=subprocess.PIPE, text=True)
@@ -54,13 +64,13 @@ def docker_config(directory: Path, host: str) -> Path:
     return directory
 
 
-def _configuration(scratch: Path, *, private: bool) -> Path:
+def _configuration(scratch: Path, address: str, *, private: bool) -> Path:
     (scratch / "htpasswd").write_text(HTPASSWD, encoding="utf-8")
     settings: dict[str, Any] = {
         "version": "0.1",
         "log": {"level": "info", "formatter": "text"},
         "storage": {"filesystem": {"rootdirectory": str(scratch / "content")}},
-        "http": {"addr": "127.0.0.1:0"},
+        "http": {"addr": address},
     }
     if private:
         settings["auth"] = {"htpasswd": {"realm": "models", "path": str(scratch / "htpasswd")}}
@@ -75,7 +85,7 @@ def _announced(process: subprocess.Popen[str], log: Path) -> str:
     said = []
     for line in process.stderr:
         said.append(line)
-        if match := re.search(r"listening on ([\d.]+:\d+)", line):
+        if match := re.search(r"listening on (\S+:\d+)", line):
             # Somebody has to go on reading, or the registry stops when the pipe is full.
             threading.Thread(target=_copy, args=(process.stderr, log), daemon=True).start()
             return match[1]

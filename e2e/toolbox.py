@@ -20,6 +20,18 @@ MODULES = Path(__file__).parent / "tools"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "model-csi-e2e"
 BINARIES = CACHE / "bin"
 KUBERNETES = "k8s.io/kubernetes/cmd/"
+NETWORK_PLUGINS = "/usr/lib/cni"
+# Debian's packages of programs, where their names are others.
+PACKAGES = {
+    "bridge": "containernetworking-plugins",
+    "busybox": "busybox-static",
+    "ctr": "containerd",
+    "etcd": "etcd-server",
+    "ip": "iproute2",
+    "nsenter": "util-linux",
+    "setpriv": "util-linux",
+    "unshare": "util-linux",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +98,14 @@ def find(name: str) -> Path | None:
     """The program called `name`: the pinned build, or what the PATH has where nothing is pinned."""
     tool = go_tools().get(name)
     if tool is None:
-        found = shutil.which(name)
+        found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin:{NETWORK_PLUGINS}")
         return Path(found) if found else None
     return tool.binary if tool.binary.exists() else None
 
 
 def how_to_get(name: str) -> str:
     """What to do about a program that is missing."""
-    return "make e2e-tools builds it" if name in go_tools() else f"the Debian package of {name} has it"
+    return "make e2e-tools builds it" if name in go_tools() else f"the Debian package {PACKAGES.get(name, name)} has it"
 
 
 def main() -> int:

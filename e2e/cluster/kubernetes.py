@@ -5,28 +5,27 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from e2e.cluster import namespaces, settings
 from e2e.cluster.init import SERVICE
-from e2e.cluster.namespaces import ADDRESS, NAME, Daemon, Namespaces
+from e2e.cluster.namespaces import ADDRESS, NAME, Namespaces
 from e2e.node import succeeded
 
 PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kubelet")
-OF_DEBIAN = ("containerd", "ctr", "runc", "etcd")
+OF_DEBIAN = ("bridge", "containerd", "ctr", "etcd", "runc")
 
 Object = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Kubernetes:
-    """The running cluster. `daemons` are its programs by name."""
+    """The running cluster."""
 
     node: Namespaces
     programs: Mapping[str, Path]
-    daemons: dict[str, Daemon] = field(default_factory=dict)
 
     @property
     def keys(self) -> Path:
@@ -61,13 +60,10 @@ class Kubernetes:
         ctr = ["ctr", "--address", settings.RUNTIME, "--namespace", "k8s.io"]
         succeeded(self.node.run(*ctr, "images", "tag", "--force", name, another))
 
-    def start(self, name: str, program: Path | str, *arguments: str) -> None:
-        self.daemons[name] = self.node.start(name, program, *arguments)
-
     def start_kubelet(self) -> None:
         """Start kubelet, and return when its node is ready."""
         keys, directory = self.keys, self.node.directory
-        self.start(
+        self.node.start(
             "kubelet",
             self.programs["kubelet"],
             f"--config={directory / 'kubelet.yaml'}",
@@ -81,14 +77,16 @@ class Kubernetes:
         self.wait("--for=condition=Ready", f"node/{NAME}")
 
     def start_containerd(self) -> None:
-        self.start("containerd", "/usr/bin/containerd", "--config", str(self.node.directory / "containerd.toml"))
+        self.node.start(
+            "containerd", self.programs["containerd"], "--config", str(self.node.directory / "containerd.toml")
+        )
         self.until("containerd", lambda: self.node.run("ctr", "--address", settings.RUNTIME, "version").returncode == 0)
 
     def until(self, name: str, is_so: Callable[[], bool], patience: float = 60) -> None:
         """Return when it is so; fail when the daemon of that name ends before."""
         deadline = time.monotonic() + patience
         while not is_so():
-            daemon = self.daemons[name]
+            daemon = self.node.daemons[name]
             if not daemon.is_running() or time.monotonic() > deadline:
                 said = daemon.log.read_text(encoding="utf-8", errors="replace").splitlines()
                 raise AssertionError(f"{name} is not there after {patience} s:\n" + "\n".join(said[-20:]))
@@ -117,7 +115,7 @@ def running(programs: Mapping[str, Path], images: list[Path], logs: Path) -> Ite
 def _start_control_plane(cluster: Kubernetes) -> None:
     keys, programs = cluster.keys, cluster.programs
     _start_etcd(cluster)
-    cluster.start(
+    cluster.node.start(
         "kube-apiserver",
         programs["kube-apiserver"],
         "--etcd-servers=http://127.0.0.1:2379",
@@ -147,13 +145,13 @@ def _start_control_plane(cluster: Kubernetes) -> None:
                 f"--root-ca-file={keys / 'apiserver.crt'}",
                 "--use-service-account-credentials=true",
             ]
-        cluster.start(name, programs[name], *identity, *own)
+        cluster.node.start(name, programs[name], *identity, *own)
     cluster.until("kube-controller-manager", lambda: cluster.kubectl("get", "serviceaccount/default").returncode == 0)
 
 
 def _start_etcd(cluster: Kubernetes) -> None:
     client, peer = "http://127.0.0.1:2379", "http://127.0.0.1:2380"
-    cluster.start(
+    cluster.node.start(
         "etcd",
         cluster.programs["etcd"],
         f"--data-dir={cluster.node.directory / 'etcd'}",

@@ -2,27 +2,26 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from e2e import sandbox
 from e2e.cluster import init
 
 NAME, ADDRESS = "node1", "10.88.0.1"
+NEEDED = ("unshare", "nsenter", "setpriv", "ip", "iptables", "openssl")  # the system's programs
 
 
 @dataclass(slots=True)
 class Daemon:
     """A program that runs in the node until it is stopped. What it says is in `log`."""
 
-    name: str
     pid: int  # as it is seen from outside
     entrance: "subprocess.Popen[bytes]"
     log: Path
@@ -43,12 +42,13 @@ class Daemon:
 
 @dataclass(frozen=True, slots=True)
 class Namespaces:
-    """A node without any program yet; `directory` is its disk, and `init` its first process."""
+    """A node; `directory` is its disk, `init` its first process, and `daemons` are the programs that were started."""
 
     directory: Path
     logs: Path
     init: int
     cgroup: str
+    daemons: dict[str, Daemon] = field(default_factory=dict)
 
     def enter(self, *command: str | Path) -> list[str | Path]:
         """The command that runs `command` on the node."""
@@ -62,14 +62,14 @@ class Namespaces:
         """Run a command on the node; the caller looks at how it ended."""
         return subprocess.run(self.enter(*command), capture_output=True, text=True, timeout=timeout, check=False)
 
-    def start(self, name: str, *command: str | Path) -> Daemon:
+    def start(self, name: str, *command: str | Path) -> None:
         """Start a program on the node; it says into a log of its name, which a later start goes on with."""
         log = self.logs / f"{name}.log"
         with log.open("ab") as output:
             entrance = subprocess.Popen(
                 self.enter(*command), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
             )
-        return Daemon(name=name, pid=_child_of(entrance), entrance=entrance, log=log)
+        self.daemons[name] = Daemon(pid=_child_of(entrance), entrance=entrance, log=log)
 
     def seen(self, path: str | Path) -> Path:
         """The path by which this process sees what the node has at `path`."""
@@ -93,16 +93,18 @@ def entered(logs: Path) -> Iterator[Namespaces]:
         command = ["setpriv", "--pdeathsig", "KILL", "--", *own, *first]
         with (logs / "init.log").open("wb") as log:
             parent = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+        node = None
         try:
             assert parent.stdout is not None
             said = parent.stdout.readline()
             assert said == b"ready\n", (logs / "init.log").read_text(encoding="utf-8")
-            yield Namespaces(directory=directory, logs=logs, init=_child_of(parent), cgroup=cgroup)
+            node = Namespaces(directory=directory, logs=logs, init=_child_of(parent), cgroup=cgroup)
+            yield node
         finally:
             parent.kill()
-            parent.wait()
-            assert parent.stdout is not None
-            parent.stdout.close()
+            parent.communicate()
+            for daemon in node.daemons.values() if node else ():
+                daemon.entrance.wait()
             _until_nobody_is_in(cgroup)
             for hierarchy in init.hierarchies():
                 remove_cgroup(hierarchy / cgroup)
@@ -120,11 +122,6 @@ def forget_the_dead() -> None:
     for group in [path for hierarchy in init.hierarchies() for path in hierarchy.glob("model-csi-e2e-*")]:
         if not Path("/proc", group.name.rpartition("-")[2]).exists():
             remove_cgroup(group)
-
-
-def needed() -> list[str]:
-    """The system's programs without which there are no such namespaces."""
-    return [name for name in ("unshare", "nsenter", "setpriv", "ip", "iptables") if shutil.which(name) is None]
 
 
 def _until_nobody_is_in(cgroup: str) -> None:

@@ -1,0 +1,135 @@
+"""The driver in the cluster, as its users put it there: by Helm, from the chart, as a DaemonSet."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from e2e.cluster import images
+from e2e.cluster.kubernetes import Kubernetes
+from e2e.node import succeeded
+
+CHART = images.PROJECT / "deploy" / "helm" / "model-csi-driver"
+NAME = "model.csi.modelpack.org"
+NAMESPACE, RELEASE = "model-csi", "models"
+DAEMONSET = f"daemonset/{RELEASE}-model-csi-driver"
+ROOT = "/var/lib/model-csi"
+
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """A release of the chart, with `values` where they are not those of a node that everybody has."""
+
+    cluster: Kubernetes
+    program: Path
+    values: Values
+
+    def install(self, **changes: Any) -> None:
+        """Install the chart or upgrade it, and return when the driver serves with the changed values."""
+        command: list[str | Path] = [
+            "upgrade",
+            RELEASE,
+            CHART,
+            "--install",
+            f"--namespace={NAMESPACE}",
+            "--create-namespace",
+        ]
+        succeeded(self._helm(*command, "--values=-", values={**self.values, **changes}))
+        self.wait()
+
+    def uninstall(self) -> None:
+        """Return when Helm, and the driver's pod, are gone."""
+        succeeded(self._helm("uninstall", RELEASE, f"--namespace={NAMESPACE}", "--wait"))
+        self.cluster.wait("--for=delete", "pod", "--all", f"--namespace={NAMESPACE}")
+
+    def manifests(self, **changes: Any) -> str:
+        """What Helm would apply."""
+        command: list[str | Path] = ["template", RELEASE, CHART, f"--namespace={NAMESPACE}", "--values=-"]
+        return succeeded(self._helm(*command, values={**self.values, **changes}))
+
+    def restart(self) -> None:
+        succeeded(self.cluster.kubectl("rollout", "restart", DAEMONSET, f"--namespace={NAMESPACE}"))
+        self.wait()
+
+    def wait(self) -> None:
+        """Return when the DaemonSet is rolled out and kubelet knows the driver."""
+        rollout = ["rollout", "status", DAEMONSET, f"--namespace={NAMESPACE}", "--timeout=90s"]
+        succeeded(self.cluster.kubectl(*rollout, timeout=120))
+        self.cluster.wait(f"--for=jsonpath={{.spec.drivers[?(@.name=='{NAME}')].name}}={NAME}", "csinode/node1")
+
+    def logs(self) -> str:
+        """What all containers of the driver's pod have said."""
+        command = ["logs", DAEMONSET, f"--namespace={NAMESPACE}", "--all-containers", "--tail=-1"]
+        return succeeded(self.cluster.kubectl(*command))
+
+    def process(self) -> int:
+        """The driver's process, as it is seen from here."""
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = path.read_bytes().split(b"\0")
+                inside = os.readlink(path.with_name("ns") / "net") != os.readlink("/proc/self/ns/net")
+            except OSError:
+                continue
+            if b"serve" in words and words[1].endswith(b"/model-csi") and inside and self._is_ours(path):
+                return int(path.parent.name)
+        raise AssertionError("the driver does not run")
+
+    def kill(self) -> None:
+        """SIGKILL, as the kernel does it when memory is short."""
+        os.kill(self.process(), signal.SIGKILL)
+
+    def files(self, below: str) -> list[str]:
+        """The files and directories right below a directory of the driver's root."""
+        directory = self.cluster.node.seen(f"{ROOT}/{below}")
+        return sorted(path.name for path in directory.iterdir()) if directory.exists() else []
+
+    def _is_ours(self, path: Path) -> bool:
+        return self.cluster.node.cgroup in path.with_name("cgroup").read_text(encoding="ascii")
+
+    def _helm(self, *command: str | Path, values: Values | None = None) -> subprocess.CompletedProcess[str]:
+        kubeconfig = f"--kubeconfig={self.cluster.keys / 'admin.kubeconfig'}"
+        return subprocess.run(
+            self.cluster.node.connect(self.program, *command, kubeconfig),
+            input=json.dumps(values or {}),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+
+def values(plain_http_hosts: list[str]) -> Values:
+    """The images that the node has, and settings that let a test see in seconds what takes minutes otherwise."""
+    pull = {"plain_http_hosts": plain_http_hosts, "publish_hold_in_seconds": 5}
+    return {
+        "image": {"repository": images.DRIVER, "tag": images.TAG},
+        "registrar": {"image": {"repository": "localhost/csi-node-driver-registrar", "tag": images.TAG}},
+        "livenessProbe": {"image": {"repository": "localhost/livenessprobe", "tag": images.TAG}},
+        "config": {"pull_config": pull},
+    }
+
+
+def left_behind(installation: Installation) -> list[str]:
+    """What should not be there when no pod has a model: mounts, volumes, records, and files that nobody will read."""
+    node = installation.cluster.node
+    volumes = "volumes/kubernetes.io~csi"
+    found = [path for path in node.mounts("/var/lib/kubelet") if volumes in path]
+    found += [str(path) for path in node.seen("/var/lib/kubelet/pods").glob(f"*/{volumes}/*")]
+    found += node.mounts(ROOT)
+    for below in ("volumes", "trash", "ingest"):
+        found += [f"{ROOT}/{below}/{name}" for name in installation.files(below)]
+    return found
+
+
+def until_nothing_is_left(installation: Installation, patience: float = 60) -> None:
+    """kubelet and the driver clean up soon, but not at once."""
+    deadline = time.monotonic() + patience
+    while found := left_behind(installation):
+        assert time.monotonic() < deadline, f"still there after {patience} s: {found}"
+        time.sleep(0.2)

@@ -1,0 +1,116 @@
+"""Pods that want a model, what they see of it, and what they are told."""
+
+import re
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from e2e.cluster.images import BUSYBOX
+from e2e.cluster.installation import NAME
+from e2e.cluster.kubernetes import Kubernetes, Object
+from e2e.node import succeeded
+
+LABEL = "app.kubernetes.io/part-of=e2e"
+
+# Of every file in /model: whether it may be executed, its SHA-256, its path.
+_LIST = r"""
+cd /model && find . -type f | while IFS= read -r path; do
+    [ -x "$path" ] && mode=x || mode=-
+    sum=$(sha256sum < "$path") && echo "$mode ${sum%% *} ${path#./}"
+done
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod of the cluster, by its name."""
+
+    cluster: Kubernetes
+    name: str
+    namespace: str = "default"
+
+    def content(self) -> dict[str, tuple[str, bool]]:
+        """What it sees in /model: of every file its path, its SHA-256 and whether it may be executed."""
+        lines = succeeded(self.sh(_LIST)).splitlines()
+        found = [line.split(" ", 2) for line in lines]
+        return {path: (digest, mode == "x") for mode, digest, path in found}
+
+    def sh(self, script: str) -> Any:
+        """Run a shell script in its container; the caller looks at how it ended."""
+        return self.cluster.kubectl("exec", self.name, f"--namespace={self.namespace}", "--", "sh", "-c", script)
+
+    def until_ready(self, patience: float = 60) -> None:
+        what = ["--for=condition=Ready", f"pod/{self.name}", f"--namespace={self.namespace}"]
+        self.cluster.wait(*what, patience=patience)
+
+    def state(self) -> Any:
+        return self.cluster.get(f"pod/{self.name}", f"--namespace={self.namespace}")
+
+    def is_ready(self) -> bool:
+        conditions = {item["type"]: item["status"] for item in self.state()["status"].get("conditions", [])}
+        return conditions.get("Ready") == "True"
+
+    def restarts(self) -> int:
+        return sum(status["restartCount"] for status in self.state()["status"]["containerStatuses"])
+
+    def events(self) -> list[str]:
+        """Reason and text of what it has been told, in the order in which it was."""
+        of_it = f"--field-selector=involvedObject.name={self.name}"
+        items = self.cluster.get("events", f"--namespace={self.namespace}", of_it)["items"]
+        items.sort(key=lambda item: item["lastTimestamp"] or item["eventTime"])
+        return [f"{item['reason']}: {item['message']}" for item in items]
+
+    def until_told(self, pattern: str, patience: float = 60) -> str:
+        """The first event that matches the regular expression."""
+        deadline = time.monotonic() + patience
+        while True:
+            events = self.events()
+            for event in events:
+                if re.search(pattern, event):
+                    return event
+            assert time.monotonic() < deadline, f"no event like {pattern!r} after {patience} s, but {events}"
+            time.sleep(0.3)
+
+    def delete(self, *, wait: bool = True) -> None:
+        command = ["delete", f"pod/{self.name}", f"--namespace={self.namespace}", f"--wait={str(wait).lower()}"]
+        succeeded(self.cluster.kubectl(*command, "--timeout=60s", timeout=90))
+
+
+def manifest(
+    name: str,
+    reference: str,
+    *,
+    namespace: str = "default",
+    secret: str | None = None,
+    attributes: dict[str, str] | None = None,
+) -> Object:
+    """A pod that has the model at /model and sleeps."""
+    csi: Object = {
+        "driver": NAME,
+        "readOnly": True,
+        "volumeAttributes": {f"{NAME}/reference": reference, **(attributes or {})},
+    }
+    if secret is not None:
+        csi["nodePublishSecretRef"] = {"name": secret}
+    container = {
+        "name": "reader",
+        "image": BUSYBOX,
+        "volumeMounts": [{"name": "model", "mountPath": "/model"}],
+    }
+    key, _, value = LABEL.partition("=")
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace, "labels": {key: value}},
+        "spec": {
+            "terminationGracePeriodSeconds": 0,
+            "automountServiceAccountToken": False,
+            "containers": [container],
+            "volumes": [{"name": "model", "csi": csi}],
+        },
+    }
+
+
+def delete_all(cluster: Kubernetes) -> None:
+    command = ["delete", "pod", f"--selector={LABEL}", "--all-namespaces", "--timeout=90s"]
+    succeeded(cluster.kubectl(*command, timeout=120))

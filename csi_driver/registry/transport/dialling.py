@@ -5,7 +5,7 @@ import os
 import selectors
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import chain, zip_longest
 from typing import Any, cast
@@ -14,15 +14,16 @@ _NEXT_AFTER = 0.25  # seconds until the next address is tried as well (RFC 8305,
 _MOST_ADDRESSES = 64
 
 _Address = tuple[int, int, int, str, Any]
+Resolve = Callable[..., Sequence[_Address]]
 
 
-def dial(host: str, port: int, timeout: float) -> socket.socket:
+def dial(host: str, port: int, timeout: float, resolve: Resolve = socket.getaddrinfo) -> socket.socket:
     """A connected socket with TCP_NODELAY and `timeout`, which is in seconds and for all addresses together.
 
     An address that does not answer at once costs the others a quarter of a second. Raises what the last address that
     refused did, and `TimeoutError` when none has answered in time.
     """
-    addresses = _in_turn(socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM))[:_MOST_ADDRESSES]
+    addresses = _in_turn(resolve(host.strip("[]"), port, type=socket.SOCK_STREAM))[:_MOST_ADDRESSES]
     with _Race() as race:
         wire = race.run(addresses, time.monotonic() + timeout)
     wire.settimeout(timeout)

@@ -44,6 +44,7 @@ from csi_driver.registry.retry import Retry
 from csi_driver.registry.transport import Transport
 from csi_driver.tracing import Tracing
 from csi_driver.transfer.engine import Engine
+from csi_driver.transfer.limits import Limits as LayerLimits
 from csi_driver.verifier.report import Progress, Scope
 from csi_driver.verifier.verifier import Verifier
 from csi_driver.volumes.announcer import Announcer
@@ -175,7 +176,7 @@ class Driver:
             resolver=resolver,
             artifacts=Artifacts(registry=registry, resolver=resolver, cache=self._cache),
             cache=self._cache,
-            engine=Engine(),
+            engine=Engine(limits=lambda: LayerLimits.of(self._live.current())),
             metrics=self._metrics,
             tracing=self._tracing,
             concurrency=pull.concurrency,

@@ -121,6 +121,25 @@ class CacheConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitsConfig:
+    """What one layer may ask of the node, against archives that were made to do harm."""
+
+    layer_entries: int = setting(
+        1_000_000, count(1, 1 << 30), "Most files, links and directories in one archive.", live=True
+    )
+    layer_size: int = setting(
+        16 << 40, size, "Most bytes that one layer may unpack to, the holes of sparse files included.", live=True
+    )
+    compression_ratio: int = setting(
+        200,
+        count(1, 1 << 20),
+        "How many times its own size a compressed layer may unpack to, if that is more than 4 GiB. Zeros shrink a "
+        "thousandfold, and whatever else models hold to a fifth.",
+        live=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Kubernetes:
     """How the Kubernetes API is reached, which only settings that say so need."""
 
@@ -188,6 +207,7 @@ class Config:
     pull_config: PullConfig = field(default_factory=PullConfig)
     features: Features = field(default_factory=Features)
     cache: CacheConfig = field(default_factory=CacheConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
     kubernetes: Kubernetes = field(default_factory=Kubernetes)
     verification: Verification = field(default_factory=Verification)
     ignored: tuple[str, ...] = ()  # settings of the Go driver that were given and have no effect

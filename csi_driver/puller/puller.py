@@ -27,6 +27,7 @@ from csi_driver.oci.digest import Digest
 from csi_driver.oci.layer import Layer
 from csi_driver.oci.reference import Reference
 from csi_driver.puller.artifact import Artifact, Artifacts, Origin
+from csi_driver.puller.growth import Growth
 from csi_driver.puller.request import PullRequest, snapshot_key
 from csi_driver.puller.resolver import Resolver
 from csi_driver.registry.blob import BlobSource
@@ -268,7 +269,8 @@ class Puller:
         blob = Blob(layer.descriptor.digest, layer.descriptor.size, layer.packing, layer.part)
         try:
             into = self._cache.ingest(identity, origin.registry)
-            fetched = self._engine.fetch(blob, source, into, progress=progress, stop=stop)
+            with Growth(self._cache, identity, origin.registry, _footprint(layer)) as growth:
+                fetched = self._engine.fetch(blob, source, into, progress=progress, stop=stop, grant=growth.grant)
         except (ContentMismatch, UnsupportedArtifact, NoSpace):
             self._cache.discard(identity)
             raise

@@ -1,5 +1,6 @@
 """The transfer engine: a source of ranges becomes verified files on the disk."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from csi_driver.transfer.earlier import (
 from csi_driver.transfer.feed import blob_feed
 from csi_driver.transfer.fetching import Fetching
 from csi_driver.transfer.layertree import LayerTree
-from csi_driver.transfer.limits import LimitExceeded, Limits
+from csi_driver.transfer.limits import Grant, LimitExceeded, Limits, anything
 from csi_driver.transfer.pipeline import Pipeline
 from csi_driver.transfer.progress import Progress
 from csi_driver.transfer.rawsink import RawSink
@@ -50,7 +51,7 @@ class Engine:
         *,
         arriving: BufferPool | None = None,
         unpacked: BufferPool | None = None,
-        limits: Limits | None = None,
+        limits: Callable[[], Limits] = Limits,
         patience: Patience | None = None,
         splitting: Splitting | None = None,
         connections: int = 16,
@@ -58,13 +59,22 @@ class Engine:
     ) -> None:
         self._arriving = arriving or BufferPool(count=20, size=3 * MIB)
         self._unpacked = unpacked or BufferPool(count=4, size=2 * MIB)
-        self._limits = limits or Limits()
+        self._limits = limits
         self._patience = patience or Patience()
         self._splitting = splitting or Splitting()
         self._connections = Connections(connections)
         self._mark_every = mark_every
 
-    def fetch(self, blob: Blob, source: Source, into: Path, *, progress: Progress, stop: Stop) -> Fetched:
+    def fetch(
+        self,
+        blob: Blob,
+        source: Source,
+        into: Path,
+        *,
+        progress: Progress,
+        stop: Stop,
+        grant: Grant = anything,
+    ) -> Fetched:
         """`into/content` is the blob, verified and durable: a file, or for a tar layer the tree it unpacks to.
 
         `into` is an existing directory that nobody else uses, on the filesystem where the layer is to stay. Files get
@@ -73,26 +83,36 @@ class Engine:
         blob all that had arrived, for a plain tar layer all entries but the last; nothing when the content is at fault.
 
         Raises `ContentMismatch` for bytes that differ from digest or size, `UnsupportedArtifact` for content that no
-        volume can hold safely, `NoSpace` for a full disk or more than `Limits` allow, `Unavailable` when the patience
-        of the source and of the engine has ended, `Stopping`, and what `source` raises otherwise.
+        volume can hold safely, `NoSpace` for a full disk or more than `limits` or `grant` allow, `Unavailable` when the
+        patience of the source and of the engine has ended, `Stopping`, and what `source` raises otherwise.
         """
         stop.check()
         try:
             try:
-                return self._attempt(blob, source, into, progress, stop)
+                fetched = self._attempt(blob, source, self._destination(blob, into, grant), progress, stop)
             except DamagedPrefix:
                 clear(into)
-                return self._attempt(blob, source, into, progress, stop)
+                fetched = self._attempt(blob, source, self._destination(blob, into, grant), progress, stop)
         except _FINAL:
             clear(into)
             raise
         except BaseException:
             clear_useless(into, blob)
             raise
+        remove_tree(into / JOURNAL)
+        remove_tree(into / PREVIOUS)
+        return fetched
 
-    def _attempt(self, blob: Blob, source: Source, into: Path, progress: Progress, stop: Stop) -> Fetched:
+    def _attempt(
+        self,
+        blob: Blob,
+        source: Source,
+        destination: tuple[Prefix, RawSink | TreeSink],
+        progress: Progress,
+        stop: Stop,
+    ) -> Fetched:
+        prefix, sink = destination
         progress.found(-progress.fetched)
-        prefix, sink = self._destination(blob, into)
         pipeline = Pipeline(f"fetch-{blob.digest.hex[:8]}")
         pipeline.on_cut(self._arriving.wake)
         allow = partial(self._arriving.allowance, lambda: pipeline.is_cut)
@@ -112,16 +132,14 @@ class Engine:
         with stop.calling(lambda: pipeline.cut(Stopping(_STOPPING))):
             delivery.run()
         sink.settle()
-        remove_tree(into / JOURNAL)
-        remove_tree(into / PREVIOUS)
         return Fetched(resumed=delivery.found, entries=sink.entries, notes=tuple(sink.notes))
 
-    def _destination(self, blob: Blob, into: Path) -> tuple[Prefix, RawSink | TreeSink]:
+    def _destination(self, blob: Blob, into: Path, grant: Grant) -> tuple[Prefix, RawSink | TreeSink]:
         """What of the blob is here already, and where the rest goes."""
         if blob.packing is Packing.RAW:
             return earlier_file(into, blob), RawSink(into, blob)
         prefix = earlier_tree(into, blob)
         with full_disk_named(into):
             (into / CONTENT).mkdir()
-        layer = LayerTree(into, blob, prefix, self._limits, self._mark_every)
+        layer = LayerTree(into, blob, prefix, self._limits(), grant, self._mark_every)
         return prefix, TreeSink(layer, unpacked=self._unpacked)

@@ -18,7 +18,7 @@ from csi_driver.transfer.blocks import Blocks
 from csi_driver.transfer.buffers import MIB, Buffer
 from csi_driver.transfer.earlier import CONTENT, JOURNAL, PREVIOUS, SKELETON, Adoption, NoPrefix, TreePrefix
 from csi_driver.transfer.journal import Checkpoint, Journal
-from csi_driver.transfer.limits import Limits
+from csi_driver.transfer.limits import Grant, Limits, anything
 from csi_driver.transfer.skeleton import SkeletonWriter
 from csi_driver.transfer.source import Blob
 from csi_driver.transfer.tarentries import Entries
@@ -40,6 +40,7 @@ class LayerTree:
     blob: Blob
     prefix: TreePrefix | NoPrefix
     limits: Limits
+    grant: Grant = anything
     mark_every: int = 16 * MIB
 
     def unpack(self, archive: Iterator[Buffer], packing: Packing) -> Entries:
@@ -54,10 +55,10 @@ class LayerTree:
             tree = stack.enter_context(TreeWriter(self.into / CONTENT, open_directories=_OPEN_DIRECTORIES))
             skeleton = stack.enter_context(SkeletonWriter(self.into / SKELETON, packing))
             blocks = stack.enter_context(closing(Blocks(archive, keep=skeleton.literal)))
-            entries, adoption = Entries(blocks, self.limits), None
+            entries, adoption = Entries(blocks, self.limits, grant=self.grant), None
             if packing is Packing.TAR:
                 marks = stack.enter_context(_Marks(self, blocks, skeleton))
-                entries = Entries(blocks, self.limits, boundary=marks.boundary)
+                entries = Entries(blocks, self.limits, boundary=marks.boundary, grant=self.grant)
             if isinstance(self.prefix, TreePrefix):
                 adoption = stack.enter_context(Adoption(self.prefix.content, self.prefix.until))
             unpack(entries, blocks, tree, skeleton, adoption)
@@ -66,7 +67,11 @@ class LayerTree:
     def unpack_file(self, pieces: Iterator[Buffer], packing: Packing) -> None:
         """The tree has one file with all of these bytes. Raises as `unpart.unpack_file` does."""
         with TreeWriter(self.into / CONTENT) as tree, SkeletonWriter(self.into / SKELETON, packing) as skeleton:
-            unpack_file(pieces, tree, skeleton, self.limits.unpacked_bytes)
+            unpack_file(pieces, tree, skeleton, self._check_file)
+
+    def _check_file(self, size: int) -> None:
+        self.limits.check_size(size)
+        self.grant(size, 1)
 
     def _unpack_part(self, archive: Iterator[Buffer], packing: Packing, choice: Choice) -> Entries:
         with (
@@ -74,7 +79,7 @@ class LayerTree:
             SkeletonWriter(self.into / SKELETON, packing, whole=False) as skeleton,
             closing(Blocks(archive, keep=_forget)) as blocks,
         ):
-            entries = Entries(blocks, self.limits, choice=choice)
+            entries = Entries(blocks, self.limits, choice=choice, grant=self.grant)
             if unpack_part(entries, blocks, tree, skeleton, choice):
                 retell(self.into / CONTENT, skeleton)
         return entries

@@ -9,7 +9,7 @@ from csi_driver.oci.part import Choice, NotInPart
 from csi_driver.oci.paths import is_clean
 from csi_driver.transfer import sparse
 from csi_driver.transfer.blocks import Blocks
-from csi_driver.transfer.limits import LimitExceeded, Limits
+from csi_driver.transfer.limits import Grant, LimitExceeded, Limits, anything
 from csi_driver.transfer.tarheader import (
     BLOCK,
     BadArchive,
@@ -64,7 +64,8 @@ class Entries:
     """The entries of the archive in `blocks`; the payload of each must have been read before the next is asked for.
 
     `boundary` is called where an entry has been read and none has begun: reading could start again from there, given
-    what global headers said before. `choice` says what is kept; None keeps everything.
+    what global headers said before. `choice` says what is kept; None keeps everything. `grant`
+    is asked before an entry is given out.
 
     Knows v7, ustar, pax and GNU archives. At the end of the archive everything that follows must be zeros, and all of
     it is read. Raises `BadArchive`, `UnsupportedArtifact` and `LimitExceeded`.
@@ -77,6 +78,7 @@ class Entries:
         *,
         boundary: Callable[[], None] | None = None,
         choice: Choice | None = None,
+        grant: Grant = anything,
     ) -> None:
         self.notes: list[str] = []
         self.count = 0
@@ -86,7 +88,8 @@ class Entries:
         self._choice = choice
         self._keeps_names = choice is None
         self._path: Callable[[bytes], str | None] = choice.path if choice else entry_path
-        self._unpacked = 0
+        self._grant = grant
+        self._unpacked = self._stored = self._kept = 0
         self._global: dict[bytes, bytes] = {}
 
     def __iter__(self) -> Iterator[Entry]:
@@ -214,14 +217,15 @@ class Entries:
     def _count(self, entry: Entry) -> None:
         self.count += 1
         self._unpacked += entry.size
-        if self.count > self._limits.entries:
-            raise LimitExceeded(f"the archive has more than {self._limits.entries} entries; the limit can be raised")
+        self._limits.check_entries(self.count)
         self._check_unpacked()
+        if entry.kind is not Kind.SKIPPED:
+            self._kept += 1
+            self._stored += entry.stored
+            self._grant(self._stored, self._kept)
 
     def _check_unpacked(self) -> None:
-        limit = self._limits.unpacked_bytes
-        if max(self._unpacked, self._blocks.position) > limit:
-            raise LimitExceeded(f"the archive unpacks to more than {limit} bytes; the limit can be raised")
+        self._limits.check_size(max(self._unpacked, self._blocks.position))
 
 
 class _Extended:

@@ -64,12 +64,15 @@ class TreeSink:
         self._discard(arriving, pipeline)
 
     def _inflate(self, source: Decompressor, archive: Channel[Buffer], pipeline: Pipeline) -> None:
+        size, limits, compressed = 0, self._layer.limits, self._layer.blob.size
         with self._unpacked.allowance(lambda: pipeline.failed) as allowance:
             more = True
             while more:
                 buffer = allowance.filled(lambda buffer: source.readinto(buffer.room))
                 try:
                     more = buffer.length > 0
+                    size += buffer.length
+                    limits.check_ratio(size, compressed)
                     if more:
                         offer(buffer, archive)
                 finally:

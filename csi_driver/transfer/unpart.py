@@ -1,7 +1,7 @@
 """From a stream of buffers to a tree that holds less than all of an archive, or one file that was compressed."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from csi_driver.oci.part import FILE, Choice
 from csi_driver.transfer.blocks import Blocks
 from csi_driver.transfer.buffers import Buffer
 from csi_driver.transfer.filewriter import FileWriter
-from csi_driver.transfer.limits import LimitExceeded
 from csi_driver.transfer.skeleton import SkeletonWriter
 from csi_driver.transfer.tarentries import Entries, Entry, Kind
 from csi_driver.transfer.untar import write_file, write_other
@@ -73,18 +72,19 @@ def retell(content: Path, skeleton: SkeletonWriter) -> None:
     skeleton.finish(length, crc)
 
 
-def unpack_file(pieces: Iterator[Buffer], tree: TreeWriter, skeleton: SkeletonWriter, limit: int) -> None:
+def unpack_file(
+    pieces: Iterator[Buffer], tree: TreeWriter, skeleton: SkeletonWriter, check: Callable[[int], None]
+) -> None:
     """The tree has one file, `FILE`, with all of these bytes; it is finished but not synced.
 
-    Raises `NoSpace`, and `LimitExceeded` for a file of more than `limit` bytes.
+    Raises `NoSpace`, and what `check` raises: before anything is written it learns how long the file has become.
     """
     size, crc = 0, 0
     with FileWriter(tree.file(FILE), FILE, size=None, direct=False) as writer:
         for buffer in pieces:
             try:
                 crc, size = crc32(buffer.payload, crc), size + buffer.length
-                if size > limit:
-                    raise LimitExceeded(f"the file unpacks to more than {limit} bytes; the limit can be raised")
+                check(size)
                 writer.append(buffer, 0, buffer.length)
             finally:
                 buffer.release()

@@ -8,6 +8,7 @@ import pytest
 
 from csi_driver.errors import NoSpace
 from tests.fixtures.driver import Node, content
+from tests.fixtures.producers import OCI_EMPTY, OCI_TAR, UNPACK, archive, layer, push
 from tests.fixtures.registry import EmbeddedRegistry
 
 MIB = 1 << 20
@@ -43,6 +44,34 @@ def test_an_archive_that_unpacks_to_more_than_the_disk_holds_leaves_nothing(
             driver.publish("a", registry.reference("team/model", "v1"))
         assert small.leftovers() == []
         assert len(content(driver.publish("b", registry.reference("team/model", "v2")))) == 1
+
+
+@pytest.mark.parametrize("packing", ["tar+gzip", "tar+zstd"])
+def test_an_archive_that_grows_beyond_the_disk_is_refused_before_it_fills_it(
+    registry: EmbeddedRegistry, small: Node, packing: str
+) -> None:
+    packed = archive({f"{number}.bin": bytes(1 * MIB) for number in range(64)}, packing)
+    one = layer(registry, f"{OCI_TAR}{packing.removeprefix('tar')}", packed, annotations={UNPACK: "true"})
+    with small.driver() as driver:
+        with pytest.raises(NoSpace, match=r"the model needs .* too much: the disk has .* free and keeps"):
+            driver.publish("a", push(registry, "team/model:1", OCI_EMPTY, [one]))
+        assert small.leftovers() == []
+        assert not small.target("a").exists()
+
+
+def test_an_archive_that_grows_gets_the_room_of_what_nobody_uses(registry: EmbeddedRegistry, small: Node) -> None:
+    registry.push_model("team/model", "v1", {"weights.bin": os.urandom(8 * MIB)})
+    grown = {f"{number}.bin": bytes(1 * MIB) for number in range(12)}
+    reference = push(registry, "team/grown:1", OCI_EMPTY, [
+        layer(registry, f"{OCI_TAR}+gzip", archive(grown, "tar+gzip"), annotations={UNPACK: "true"})
+    ])  # fmt: skip
+    with small.driver() as driver:
+        driver.publish("a", registry.reference("team/model", "v1"))
+        with pytest.raises(NoSpace):
+            driver.publish("b", reference)
+        driver.unpublish("a")
+        assert content(driver.publish("b", reference)) == grown
+        assert [model.reference for model in driver.client.list_models()] == [reference]
 
 
 def test_what_nobody_uses_makes_room_and_what_is_mounted_stays(registry: EmbeddedRegistry, small: Node) -> None:

@@ -13,7 +13,7 @@ from csi_driver.oci.media import Packing
 from csi_driver.oci.part import Part
 from csi_driver.transfer.buffers import BufferPool
 from csi_driver.transfer.engine import Engine
-from csi_driver.transfer.limits import Limits
+from csi_driver.transfer.limits import Grant, Limits, anything
 from csi_driver.transfer.progress import Progress
 from csi_driver.transfer.source import Blob, Fetched, Source
 from csi_driver.transfer.splitting import Splitting
@@ -38,6 +38,7 @@ class Bench:
         self.mark_every = 2 * SMALL
         self.stop = Stop()
         self.part: Part | None = None
+        self.grant: Grant = anything
         self.progress = Progress(0)
 
     @property
@@ -45,7 +46,7 @@ class Bench:
         return Engine(
             arriving=self.arriving,
             unpacked=self.unpacked,
-            limits=self.limits,
+            limits=lambda: self.limits,
             patience=self.patience,
             mark_every=self.mark_every,
             splitting=self.splitting,
@@ -58,7 +59,9 @@ class Bench:
         """Fetch `data`; `digest` is what it is said to be, `source` where it comes from instead of from memory."""
         blob = Blob(digest or Digest.of(data), len(data), packing, self.part)
         self.progress = Progress(blob.size)
-        return self.engine.fetch(blob, source or MemorySource(data), self.into, progress=self.progress, stop=self.stop)
+        return self.engine.fetch(
+            blob, source or MemorySource(data), self.into, progress=self.progress, stop=self.stop, grant=self.grant
+        )
 
     def refuses(self, data: bytes, packing: Packing = Packing.TAR, *, match: str | None = None) -> None:
         """The archive is refused; nothing of it is left, and nothing was written beside it."""

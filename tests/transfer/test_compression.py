@@ -3,12 +3,14 @@
 import gzip
 import io
 import os
+from collections.abc import Callable
 
 import pytest
 import zstandard
 
 from csi_driver.errors import NoSpace
 from csi_driver.oci.media import Packing
+from csi_driver.oci.part import Subtree
 from csi_driver.transfer.limits import Limits
 from tests.transfer.archives import (
     END,
@@ -190,6 +192,47 @@ def test_endless_zeros_behind_the_archive_meet_the_limit(bench: Bench) -> None:
     bench.limits = Limits(unpacked_bytes=8 << 20)
     with pytest.raises(NoSpace, match="unpacks to more than"):
         bench.fetch(zstd(END + bytes(64 << 20)), ZSTD)
+
+
+@pytest.mark.parametrize(("packing", "pack"), [(GZIP, gzipped), (ZSTD, zstd), (Packing.RAW_ZSTD, zstd)])
+def test_what_shrinks_too_well_meets_the_limit(bench: Bench, packing: Packing, pack: Callable[[bytes], bytes]) -> None:
+    bench.limits = Limits(ratio=20, ratio_from=1 << 20)
+    zeros = pack(member("zeros", bytes(4 << 20)) + END)
+    with pytest.raises(NoSpace, match=rf"more than 20 times its {len(zeros)} compressed bytes.*compression_ratio"):
+        bench.fetch(zeros, packing)
+    assert list(bench.into.iterdir()) == []
+
+
+def test_zeros_that_are_not_many_may_shrink_as_well_as_they_like(bench: Bench) -> None:
+    bench.limits = Limits(ratio=2, ratio_from=5 << 20)
+    bench.fetch(gzipped(member("zeros", bytes(4 << 20)) + END), GZIP)
+    assert bench.tree() == {"zeros": bytes(4 << 20)}
+
+
+def test_an_archive_asks_before_it_takes_room(bench: Bench) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def grant(size: int, inodes: int) -> None:
+        asked.append((size, inodes))
+        if size > 3000:
+            raise NoSpace("no more room")
+
+    bench.grant = grant
+    archive = header("d", b"5") + member("d/a", bytes(1000)) + member("b", bytes(2000))
+    bench.fetch(archive + END)
+    assert asked == [(0, 1), (1000, 2), (3000, 3)]
+    with pytest.raises(NoSpace, match="no more room"):
+        bench.fetch(archive + header("c", size=1 << 30) + END)
+    assert asked[-1] == (3000 + (1 << 30), 4)
+    with pytest.raises(NoSpace, match="no more room"):
+        bench.fetch(gzipped(bytes(3001)), Packing.RAW_GZIP)
+
+
+def test_what_is_not_kept_takes_no_room(bench: Bench) -> None:
+    bench.part, asked = Subtree("models"), []
+    bench.grant = lambda size, inodes: asked.append((size, inodes))
+    bench.fetch(member("etc/x", bytes(5000)) + member("models/a", b"a") + member("usr/y", bytes(5000)) + END)
+    assert asked == [(1, 1)]
 
 
 def test_too_many_entries_meet_the_limit(bench: Bench) -> None:

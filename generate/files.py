@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from generate import manifests, metrics, schema, settings, values
+from generate import attributes, manifests, metrics, schema, settings, values
 from generate.manifests import CHART
 
 # How the text of a file becomes what it should be.
@@ -12,6 +12,7 @@ Renewal = Callable[[Path, str], str]
 RENEWALS: dict[Path, Renewal] = {
     Path("docs", "configuration.md"): lambda _, text: settings.page(text),
     Path("docs", "monitoring.md"): lambda _, text: metrics.page(text),
+    Path("docs", "volumes.md"): lambda _, text: attributes.page(text),
     CHART / "values.schema.json": lambda _, text: schema.renewed(text),
     CHART / "live-settings.yaml": lambda *_: settings.live_names(),
     CHART / "README.md": lambda root, text: values.page(text, root / CHART / "values.yaml"),

@@ -7,7 +7,7 @@ from typing import TypeVar
 from csi_driver.errors import InvalidRequest
 from csi_driver.oci.policy import PullPolicy
 from csi_driver.oci.reference import Reference
-from csi_driver.oci.selection import BOOLEANS, Selection
+from csi_driver.oci.selection import BOOLEANS, ROLES, Selection
 from csi_driver.volumes.volume import Pod
 
 T = TypeVar("T")
@@ -63,8 +63,35 @@ class Names:
         self.roles = f"{service_name}/layer-roles"
         self.check_disk_quota = f"{service_name}/check-disk-quota"
         self.mount_id = f"{service_name}/mount-id"
-        self.useful = (MODEL_REF, PULL_POLICY, self.reference, self.exclude_weights, self.exclude_patterns,
-                       self.include_patterns, self.roles, self.type, self.check_disk_quota)  # fmt: skip
+        self.useful = tuple(attribute.name for attribute in known(self))
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """What users are told of one attribute: its name, what may be given, and what that means."""
+
+    name: str
+    value: str
+    meaning: str
+
+
+def known(names: Names) -> tuple[Attribute, ...]:
+    """Every attribute that is of use, in the order in which users read them."""
+    flag, patterns, compatible = "`true` or `false`", "a JSON array of text", "accepted for compatibility"
+    same = "the same, by the Go driver's name; if both are given they must be equal"
+    policies = ", ".join(f"`{policy}`" for policy in PullPolicy)
+    roles = ", ".join(f"`{role}`" for role in ROLES)
+    return (
+        Attribute(MODEL_REF, "a reference", "the model; see below"),
+        Attribute(names.reference, "a reference", same),
+        Attribute(PULL_POLICY, policies, "when to ask the registry; see below"),
+        Attribute(names.exclude_weights, flag, "leave the weights out"),
+        Attribute(names.exclude_patterns, patterns, "leave out what matches these gitignore patterns"),
+        Attribute(names.include_patterns, patterns, "take only what matches these gitignore patterns"),
+        Attribute(names.roles, f"a JSON array of {roles}", "take only files of these roles"),
+        Attribute(names.type, "`image`", compatible),
+        Attribute(names.check_disk_quota, flag, f"{compatible}; space is always checked"),
+    )
 
 
 def pod_named(given: Mapping[str, str]) -> str:

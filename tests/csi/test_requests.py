@@ -140,7 +140,7 @@ def test_secrets_become_a_keychain_that_is_not_shown() -> None:
         (attributes(__include_file_patterns="*.bin"), "include-file-patterns must be a JSON array"),
         (attributes(__layer_roles='["weight"]'), "layer-roles must be .*'weight' is not a role"),
         (attributes(__exclude_file_patterns='["[a"]'), r"exclude-file-patterns .*'\[a'"),
-        (attributes(modelref=REFERENCE), "'modelref' is unknown; known are modelRef, pullPolicy"),
+        (attributes(modelref=REFERENCE), "'modelref' is unknown; known are modelRef, "),
         (attributes(__status="x"), f"'{PREFIX}/status' is unknown"),
         (lambda r: r.secrets.update({"token": "hunter2"}), "ecret"),
         (lambda r: r.secrets.update({".dockerconfigjson": "{hunter2"}), r"\.dockerconfigjson"),

@@ -49,6 +49,14 @@ def test_kubectl_gets_a_namespace_and_objects_that_kubernetes_knows() -> None:
     assert "Helm" not in text
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "deploy" / "examples").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_examples_are_what_kubernetes_knows(path: Path) -> None:
+    kubernetes = pytest.importorskip("kubernetes_validate", reason="make e2e installs kubernetes-validate")
+
+    for item in yaml.safe_load_all(path.read_text(encoding="utf-8")):
+        kubernetes.validate(item, f"{NEWEST}.0", strict=True)
+
+
 def test_by_default_there_is_nothing_that_is_not_needed(helm: Helm) -> None:
     assert helm.render().kinds == {"ServiceAccount", "ConfigMap", "DaemonSet", "CSIDriver"}
 

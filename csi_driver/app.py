@@ -50,6 +50,7 @@ from csi_driver.verifier.verifier import Verifier
 from csi_driver.volumes.announcer import Announcer
 from csi_driver.volumes.cluster import Cluster
 from csi_driver.volumes.inventory import Inventory
+from csi_driver.volumes.predecessor import LeftVolume, Predecessor
 from csi_driver.volumes.publisher import Publisher
 from csi_driver.volumes.records import Records
 from csi_driver.volumes.recovery import mounted_snapshots, recover
@@ -105,6 +106,10 @@ class Driver:
         self._metrics.watch("model_csi_pulls_under_way", "Pulls that are going on.", self._puller.under_way)
         self._inventory = Inventory(cache=self._cache, records=self._records)
         self._cluster = self._new_cluster()
+        self._predecessor = Predecessor(self._places.volumes, mounts=self._mounts, take=self._cache.take_away)
+        self._metrics.watch(
+            "model_csi_left_volumes_bytes", "Bytes of volumes that the Go driver left.", self._predecessor.total_bytes
+        )
         self._verifier = Verifier(
             cache=self._cache,
             volumes_of=self._inventory.volumes_of,
@@ -128,8 +133,8 @@ class Driver:
         spawn("trash", lambda: self._cache.sweep(self._stop))
         every("configuration", _LOOK, self.reload, self._stop, failed=_refuse)
         every("collect", _MINUTE, self._cache.collect, self._stop, failed=_tell)
-        for chore in (self._expire_ingests, self._expire_memories):
-            every("housekeeping", _HOUR, chore, self._stop, failed=_tell)
+        spawn("predecessor", self._predecessor.take_over)
+        every("housekeeping", _HOUR, self.housekeep, self._stop, failed=_tell)
         every("verification", _MINUTE, self.verify_due, self._stop, failed=_tell)
 
     def reload(self) -> None:
@@ -201,6 +206,7 @@ class Driver:
             records=self._records,
             mounts=self._mounts,
             announcer=Announcer(post=self._cluster.announce),
+            predecessor=self._predecessor,
             root=config.root_dir,
             noexec=config.noexec,
         )
@@ -222,10 +228,14 @@ class Driver:
     def _snapshots_in_use(self) -> set[str]:
         return mounted_snapshots(self._records.all(), self._mounts, self._places.snapshots)
 
-    def _expire_ingests(self) -> None:
-        self._cache.expire_ingests(_INGESTS_KEPT)
+    def left_volumes(self) -> list[LeftVolume]:
+        """What is left of the Go driver, where it ran here before."""
+        return self._predecessor.volumes()
 
-    def _expire_memories(self) -> None:
+    def housekeep(self) -> None:
+        """Forget what has been of no use for long, and what nobody has asked to be removed."""
+        self._predecessor.give_back_unused()
+        self._cache.expire_ingests(_INGESTS_KEPT)
         self._cache.expire_manifests(_MEMORIES_KEPT)
         self._cache.expire_origins(_MEMORIES_KEPT)
         self._references.expire(_MEMORIES_KEPT, keep=self._pins.names())

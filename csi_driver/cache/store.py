@@ -213,6 +213,10 @@ class Cache:
         for directory in self.places.written_into:
             files.remove_temporaries(directory)
 
+    def take_away(self, paths: Iterable[Path]) -> int:
+        """What is at these paths, below the data root and nobody's any more, is on its way to be removed; how many."""
+        return self._trash.take(paths)
+
     def sweep(self, stop: Stop) -> None:
         """Remove what was given up, slowly and at low priority, until `stop` is set; for a thread of its own."""
         self._trash.sweep(stop)

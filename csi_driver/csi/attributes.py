@@ -19,6 +19,9 @@ POD_NAME = f"{KUBELET_PREFIX}pod.name"
 POD_UID = f"{KUBELET_PREFIX}pod.uid"
 SERVICE_ACCOUNT = f"{KUBELET_PREFIX}serviceAccount.name"
 
+# What the Go driver and its provisioner wrote into PersistentVolumes; it says nothing here.
+_OF_PROVISIONERS = frozenset({"volume.kubernetes.io/selected-node", "storage.kubernetes.io/csiProvisionerIdentity"})
+
 MODEL_REF = "modelRef"
 PULL_POLICY = "pullPolicy"
 
@@ -63,6 +66,7 @@ class Names:
         self.roles = f"{service_name}/layer-roles"
         self.check_disk_quota = f"{service_name}/check-disk-quota"
         self.mount_id = f"{service_name}/mount-id"
+        self.node_ip = f"{service_name}/node-ip"
         self.useful = tuple(attribute.name for attribute in known(self))
 
 
@@ -105,7 +109,7 @@ def shown(value: str) -> str:
 
 
 def _refuse_unknown(given: Mapping[str, str], names: Names) -> None:
-    accepted = {*names.useful, names.mount_id}
+    accepted = {*names.useful, names.mount_id, names.node_ip, *_OF_PROVISIONERS}
     unknown = sorted(key for key in given if key not in accepted and not key.startswith(KUBELET_PREFIX))
     if unknown:
         raise InvalidRequest(

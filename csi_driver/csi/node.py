@@ -27,6 +27,8 @@ class Publisher(Protocol):
 
     def publish(self, spec: PublishSpec, wait: Wait) -> None: ...
 
+    def is_adopted(self, volume_id: str, target: Path) -> bool: ...
+
     def unpublish(self, volume_id: str, target: Path) -> None: ...
 
     def stats(self, volume_id: str, path: Path | None) -> VolumeStats:
@@ -46,6 +48,9 @@ class Node(csi_pb2_grpc.NodeServicer):
     def NodePublishVolume(
         self, request: csi_pb2.NodePublishVolumeRequest, context: grpc.ServicerContext
     ) -> csi_pb2.NodePublishVolumeResponse:
+        """A live mount of the Go driver stays, whatever its volume was asked for with: here that may not be offered."""
+        if self._publisher.is_adopted(*requests.volume_at(request)):
+            return csi_pb2.NodePublishVolumeResponse()
         spec = requests.publish_spec(request, self._service_name)
         with log.context(reference=spec.reference), self._waiting.enter(context) as wait:
             self._publisher.publish(spec, wait)

@@ -46,8 +46,8 @@ def publish_spec(request: csi_pb2.NodePublishVolumeRequest, service_name: str) -
     )
 
 
-def volume_at(request: csi_pb2.NodeUnpublishVolumeRequest) -> tuple[str, Path]:
-    """The volume and the path of a NodeUnpublishVolume request; raises `InvalidRequest`.
+def volume_at(request: csi_pb2.NodePublishVolumeRequest | csi_pb2.NodeUnpublishVolumeRequest) -> tuple[str, Path]:
+    """The volume and the path of a request to publish or to unpublish it; raises `InvalidRequest`.
 
     The id may be of any length: whatever was published must be able to go.
     """

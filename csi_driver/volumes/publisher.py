@@ -19,6 +19,7 @@ from csi_driver.inflight import Dropped, KeyedLocks, Lock, Wait
 from csi_driver.puller.puller import Told
 from csi_driver.puller.request import PullRequest
 from csi_driver.volumes.announcer import Announcer
+from csi_driver.volumes.predecessor import Predecessor
 from csi_driver.volumes.records import Records
 from csi_driver.volumes.volume import PublishSpec, Volume, VolumeStats
 
@@ -47,12 +48,21 @@ class Publisher:
     """
 
     def __init__(
-        self, *, puller: Puller, records: Records, mounts: Mounts, announcer: Announcer, root: Path, noexec: bool
+        self,
+        *,
+        puller: Puller,
+        records: Records,
+        mounts: Mounts,
+        announcer: Announcer,
+        predecessor: Predecessor,
+        root: Path,
+        noexec: bool,
     ) -> None:
         self._puller = puller
         self._records = records
         self._mounts = mounts
         self._announcer = announcer
+        self._predecessor = predecessor
         self._root = root
         self._noexec = noexec
         self._locks: KeyedLocks[str] = KeyedLocks()
@@ -81,6 +91,10 @@ class Publisher:
                 self._mount(spec, known, snapshot)
                 story.mounted(snapshot.size)
 
+    def is_adopted(self, volume_id: str, target: Path) -> bool:
+        """Whether the Go driver published the volume there, and it is mounted still: then it is left as it is."""
+        return self._records.get(volume_id) is None and self._predecessor.shows(volume_id, target)
+
     def unpublish(self, volume_id: str, target: Path) -> None:
         """Make the model disappear from `target` and remove the directory; an unknown volume is fine."""
         self._refuse_own(target)
@@ -95,6 +109,7 @@ class Publisher:
             if known:
                 self._keep_or_drop(known.without(target))
                 self._puller.release(known.snapshot)
+            self._predecessor.give_back(volume_id)
 
     def stats(self, volume_id: str, path: Path | None) -> VolumeStats:
         """How much the volume holds and whether it is sound, at `path` or wherever it is published.
@@ -103,6 +118,9 @@ class Publisher:
         """
         known = self._records.get(volume_id)
         targets = [target for target in known.targets if path in (None, target)] if known else []
+        if not targets and (left := self._predecessor.describe(volume_id, path)):
+            condition = f"{left.reference or 'the volume'} is mounted as the Go driver left it"
+            return VolumeStats(left.bytes, left.files, abnormal=False, condition=condition)
         if known is None or not targets:
             raise NotFound(f"volume {volume_id} is not published{f' at {path}' if path else ' on this node'}")
         snapshot = self._puller.cached(known.snapshot)
@@ -163,6 +181,9 @@ class Publisher:
             raise Conflict(f"target path {target} belongs to volume {owner.volume_id}, not to {volume_id}")
         if not self._mounts.is_mount_point(target):
             return
+        left = self._predecessor.volume_at(target)
+        if left not in (None, volume_id):
+            raise Conflict(f"target path {target} belongs to volume {left} of the Go driver, not to {volume_id}")
         if place_of(target) not in mounted_below(self._mounts.table(), self._root):
             raise Conflict(f"target path {target} is a mount that this driver did not make; unmount it by hand")
 

@@ -49,7 +49,7 @@ class Records:
     def _read(self, path: Path) -> Volume | None:
         try:
             return Volume.decode(path.read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, IsADirectoryError):  # the Go driver kept its volumes in directories here
             return None
         except ValueError as error:
             aside = path.with_suffix(".damaged")

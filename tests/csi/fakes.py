@@ -42,6 +42,7 @@ class FakePublisher:
         self.on_publish: Callable[[PublishSpec, Wait], None] = nothing
         self.on_unpublish: Callable[[str, Path], None] = nothing
         self.stats_of: Callable[[str, Path | None], VolumeStats] = lambda volume_id, path: STATS
+        self.adopted: set[tuple[str, Path]] = set()
         self.specs: list[PublishSpec] = []
         self.waits: list[Wait] = []
         self.entered = Counter()
@@ -52,6 +53,9 @@ class FakePublisher:
         self.waits.append(wait)
         self.entered.add()
         self.on_publish(spec, wait)
+
+    def is_adopted(self, volume_id: str, target: Path) -> bool:
+        return (volume_id, target) in self.adopted
 
     def unpublish(self, volume_id: str, target: Path) -> None:
         self.on_unpublish(volume_id, target)

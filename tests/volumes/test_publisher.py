@@ -23,6 +23,7 @@ from csi_driver.puller.puller import Told
 from csi_driver.puller.request import PullRequest, snapshot_key
 from csi_driver.transfer.progress import Totals
 from csi_driver.volumes.announcer import Announcement, Announcer
+from csi_driver.volumes.predecessor import Predecessor
 from csi_driver.volumes.publisher import Publisher
 from csi_driver.volumes.records import Records
 from csi_driver.volumes.recovery import Recovered, mounted_snapshots, recover
@@ -108,6 +109,7 @@ class Node:
             records=self.records,
             mounts=self.mounts,
             announcer=Announcer(post=self.announced.append),
+            predecessor=Predecessor(self.root / "volumes", mounts=self.mounts, take=lambda _: 0),
             root=self.root,
             noexec=False,
         )

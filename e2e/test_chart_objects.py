@@ -89,6 +89,7 @@ def test_tokens_are_asked_for_as_secrets_where_kubelet_can_do_that(helm: Helm) -
 
 EVENTS = {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]}
 NODES = {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "patch"]}
+CSI_NODES = {"apiGroups": ["storage.k8s.io"], "resources": ["csinodes"], "verbs": ["get"]}
 CREDENTIALS = {"apiGroups": [""], "resources": ["pods", "serviceaccounts", "secrets"], "verbs": ["get"]}
 
 
@@ -97,7 +98,7 @@ CREDENTIALS = {"apiGroups": [""], "resources": ["pods", "serviceaccounts", "secr
     [
         ({"config": {"kubernetes": {"events": True}}}, [EVENTS]),
         ({"config": {"kubernetes": {"node_labels": 5}}}, [NODES]),
-        ({"config": {"kubernetes": {"startup_taint": "example.com/not-ready"}}}, [NODES]),
+        ({"config": {"kubernetes": {"startup_taint": "example.com/not-ready"}}}, [NODES, CSI_NODES]),
         ({"podCredentials": {"enabled": True}}, [CREDENTIALS]),
     ],
     ids=["events", "labels", "taint", "credentials"],

@@ -161,8 +161,8 @@ class Kubernetes:
     startup_taint: str = setting(
         "",
         text,
-        "Taint that is taken off the node once the driver serves, so that pods come only then; needs to get and patch "
-        "nodes.",
+        "Taint that is taken off the node once kubelet knows the driver, so that pods come only then; needs to get and "
+        "patch nodes, and to get CSINodes.",
     )
 
 

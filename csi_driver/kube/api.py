@@ -107,6 +107,11 @@ def core(resource: str, name: str = "", *, namespace: str = "") -> str:
     return "/api/v1/" + "/".join(quote(part, safe="") for part in parts)
 
 
+def storage(resource: str, name: str) -> str:
+    """The path of an object of the group storage.k8s.io that belongs to no namespace."""
+    return f"/apis/storage.k8s.io/v1/{quote(resource, safe='')}/{quote(name, safe='')}"
+
+
 def _refusal(answer: "Answer", what: str) -> DriverError:
     document = _parsed(answer.body) or {}
     told = f"the Kubernetes API answered {answer.status} to {what}{_in_brackets(str(document.get('message') or ''))}"

@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterable
 
 from csi_driver import log
-from csi_driver.errors import Conflict
-from csi_driver.kube.api import Api, core
+from csi_driver.errors import Conflict, NotFound
+from csi_driver.kube.api import Api, core, storage
 
 _TRIES = 5  # a node is written by several; who writes at the same time as another reads again
 
@@ -17,8 +17,17 @@ class KubeNode:
     def __init__(self, *, api: Api, name: str, driver: str) -> None:
         self._api = api
         self._path = core("nodes", name)
+        self._csi_path = storage("csinodes", name)
         self._driver = driver
         self._shown: dict[str, str] | None = None
+
+    def is_registered(self) -> bool:
+        """Whether kubelet has made the driver known: before that it refuses every volume of it (CSINode)."""
+        try:
+            drivers = self._api.get(self._csi_path).get("spec", {}).get("drivers") or []
+        except NotFound:  # kubelet makes the object with the first driver
+            return False
+        return any(driver.get("name") == self._driver for driver in drivers)
 
     def remove_taint(self, key: str) -> None:
         """Take the taint `key` off, which kept pods away until the driver served; without it nothing is done."""

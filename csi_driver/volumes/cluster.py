@@ -11,7 +11,7 @@ from csi_driver.volumes.inventory import CachedModel, Inventory
 
 _FLUSH = 1.0  # seconds between looks at the events that wait
 _LABELS = 60.0
-_UNTAINT = 5.0
+_UNTAINT = 2.0
 
 
 class Cluster:
@@ -67,11 +67,12 @@ class Cluster:
             _tell(error)
 
     def _remove_taint(self) -> None:
-        """Try until it is gone, as no pod comes before that."""
+        """Try until it is gone, as no pod comes before that; but not before kubelet would take its volumes."""
         taint = self._settings.startup_taint
         while True:
             try:
-                return self._node.remove_taint(taint)
+                if self._node.is_registered():
+                    return self._node.remove_taint(taint)
             except DriverError as error:
                 log.warning("the startup taint could not be removed, which is tried again", taint=taint, reason=error)
             if self._stop.wait(_UNTAINT):

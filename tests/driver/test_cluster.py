@@ -9,7 +9,7 @@ import pytest
 
 from csi_driver.config import Kubernetes
 from csi_driver.errors import NotFound
-from csi_driver.kube.api import core
+from csi_driver.kube.api import core, storage
 from csi_driver.kube.node import label_of
 from tests.fixtures.certificates import Authority
 from tests.fixtures.driver import Node
@@ -80,9 +80,13 @@ def test_a_dead_api_server_holds_no_pod_up(kubernetes: EmbeddedApi, registry: Em
         assert (driver.publish("a", registry.reference("team/model", "v1"), POD) / "model.safetensors").exists()
 
 
-def test_the_startup_taint_goes_once_the_driver_serves(kubernetes: EmbeddedApi, node: Node) -> None:
+def test_the_startup_taint_goes_once_kubelet_knows_the_driver(kubernetes: EmbeddedApi, node: Node) -> None:
+    asked = storage("csinodes", "node-1")
     node.kubernetes = settings(kubernetes, startup_taint=TAINT)
     with node.driver():
+        eventually(lambda: any(seen.path == asked for seen in kubernetes.requests))
+        assert kubernetes.objects[core("nodes", "node-1")]["spec"]["taints"] != []
+        kubernetes.objects[asked] = {"spec": {"drivers": [{"name": "model.csi.modelpack.org"}]}}
         eventually(lambda: kubernetes.objects[core("nodes", "node-1")]["spec"]["taints"] == [])
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from csi_driver.errors import Conflict
-from csi_driver.kube.api import Api, core
+from csi_driver.kube.api import Api, core, storage
 from csi_driver.kube.node import KubeNode, label_of
 from tests.fixtures.faults import Fault, Seen
 from tests.fixtures.kubernetes import EmbeddedApi
@@ -24,6 +24,17 @@ def node(kubernetes: EmbeddedApi, api: Api) -> KubeNode:
         "spec": {"taints": [OTHER, TAINT]},
     }
     return KubeNode(api=api, name="node-1", driver=DRIVER)
+
+
+def test_the_driver_is_registered_when_kubelet_says_so(kubernetes: EmbeddedApi, node: KubeNode) -> None:
+    path = storage("csinodes", "node-1")
+    assert not node.is_registered()
+    kubernetes.objects[path] = {"metadata": {"name": "node-1"}, "spec": {"drivers": None}}
+    assert not node.is_registered()
+    kubernetes.objects[path] = {"spec": {"drivers": [{"name": "csi.example.com"}]}}
+    assert not node.is_registered()
+    kubernetes.objects[path] = {"spec": {"drivers": [{"name": "csi.example.com"}, {"name": DRIVER}]}}
+    assert node.is_registered()
 
 
 def test_the_startup_taint_goes_and_all_others_stay(kubernetes: EmbeddedApi, node: KubeNode) -> None:

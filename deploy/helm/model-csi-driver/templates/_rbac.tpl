@@ -29,6 +29,12 @@ without any of them the driver has neither a role nor a token.
   resources: [nodes]
   verbs: [get, patch]
 {{- end }}
+{{- if $settings.startup_taint }}
+# To see that kubelet knows the driver.
+- apiGroups: [storage.k8s.io]
+  resources: [csinodes]
+  verbs: [get]
+{{- end }}
 {{- if and .Values.podCredentials.enabled (not .Values.podCredentials.namespaces) }}
 {{ include "model-csi-driver.podCredentialRules" . }}
 {{- end }}

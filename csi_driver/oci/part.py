@@ -23,11 +23,14 @@ class Choice(Protocol):
     def replaces(self) -> bool:
         """Whether a later entry takes the place of an earlier one, instead of being refused."""
 
-    def path(self, name: bytes, /) -> str | None:
-        """The clean path at which the entry of this name is kept, None for one that is not.
+    def path(self, name: bytes, is_directory: bool, /) -> str | None:
+        """The clean path at which the next entry, of this name, is kept; None for one that is not.
 
         Raises `UnsupportedArtifact` for a name that nothing can be kept under.
         """
+
+    def existing(self, name: bytes, /) -> str | None:
+        """The path at which a file of this name, which a hard link refers to, was kept; None if it was not."""
 
     def target(self, path: str, target: str, /) -> str:
         """What the symbolic link at `path` is to say, where the archive says `target`."""
@@ -78,18 +81,23 @@ class _SubtreeChoice:
         self._marks = frozenset((f".wh.{directory}", ".wh..wh..opq"))
         self._elsewhere: dict[str, None] = {}
 
-    def path(self, name: bytes) -> str | None:
-        text = name.decode("utf-8", "surrogateescape")
-        components = [component for component in text.split("/") if component not in ("", ".")]
-        if ".." in components or "\0" in text:
-            self._check_outside(text, components)
+    def path(self, name: bytes, is_directory: bool) -> str | None:
+        path = self.existing(name)
+        if path is None and len(self._elsewhere) < _MOST_REMEMBERED:
+            top, *below = _components(name)
+            if (is_directory or below) and top != ".." and not top.startswith(".wh."):
+                self._elsewhere[top] = None
+        return path
+
+    def existing(self, name: bytes) -> str | None:
+        components = _components(name)
+        if ".." in components or b"\0" in name:
+            self._check_outside(components)
             return None
         if not components:
             return ""
         if components[0] == self._directory or (len(components) == 1 and components[0] in self._marks):
             return "/".join(components)
-        if (len(components) > 1 or text.endswith("/")) and len(self._elsewhere) < _MOST_REMEMBERED:
-            self._elsewhere[components[0]] = None
         return None
 
     def target(self, path: str, target: str) -> str:
@@ -106,9 +114,9 @@ class _SubtreeChoice:
         return "/".join([".."] * (len(above) - shared) + steps[shared:]) or "."
 
     def finish(self) -> Iterable[str]:
-        return [name for name in self._elsewhere if not name.startswith(".wh.")]
+        return list(self._elsewhere)
 
-    def _check_outside(self, text: str, components: list[str]) -> None:
+    def _check_outside(self, components: list[str]) -> None:
         """Refuse a name with `..` in it that could mean something in the directory; others do not matter."""
         kept: list[str] = []
         for component in components:
@@ -117,4 +125,10 @@ class _SubtreeChoice:
             elif kept:
                 kept.pop()
         if not kept or kept[0] == self._directory or kept[0] in self._marks:
-            raise UnsupportedArtifact(f"the image has an entry {text[:256]!r}, which cannot be told to be in one place")
+            text = "/".join(components)[:256]
+            raise UnsupportedArtifact(f"the image has an entry {text!r}, which cannot be told to be in one place")
+
+
+def _components(name: bytes) -> list[str]:
+    text = name.decode("utf-8", "surrogateescape")
+    return [component for component in text.split("/") if component not in ("", ".")]

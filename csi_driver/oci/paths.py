@@ -30,6 +30,21 @@ def clean(path: str) -> str:
     return "/".join(kept)
 
 
+def archived(name: bytes) -> str:
+    """The path of an entry of an archive below its root, `""` for the root itself; bytes that are no UTF-8 are kept.
+
+    Raises `UnsupportedArtifact` for an absolute path and for one with a `..` in it: neither can be told from an attempt
+    to write elsewhere.
+    """
+    text = name.decode("utf-8", "surrogateescape")
+    if is_clean(text):
+        return text
+    components = [component for component in text.split("/") if component not in ("", ".")]
+    if text.startswith("/") or ".." in components or "\0" in text or not text:
+        raise UnsupportedArtifact(f"the archive has an entry {text[:256]!r}, which does not lie inside the model")
+    return "/".join(components)
+
+
 def is_clean(path: str) -> bool:
     """Whether a path is written in the shortest way, is relative, and cannot lead outside of where it starts."""
     if path[:1] in ("", "/", ".") or path[-1:] == "/" or "//" in path or "/." in path:  # hardly any; look closer

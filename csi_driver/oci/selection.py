@@ -129,6 +129,16 @@ class Selection:
             return False
         return not (self.exclude_weights and layer.role is Role.WEIGHT and not self._re_includes)
 
+    def may_split(self, role: Role) -> bool:
+        """Whether there may be files in a layer of this role that are wanted beside others that are not."""
+        by_name = role is Role.OTHER
+        return bool(
+            self.exclude_patterns
+            or self.include_patterns
+            or (self.roles and by_name)
+            or (self.exclude_weights and (by_name or role is Role.WEIGHT))
+        )
+
     @property
     def _re_includes(self) -> bool:
         return any(pattern.negated for pattern in self._excluded.patterns)

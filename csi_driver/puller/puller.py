@@ -25,11 +25,13 @@ from csi_driver.inflight import Deadline, Flights, Lock, Pool, Stop, Wait
 from csi_driver.metrics import Metrics
 from csi_driver.oci.digest import Digest
 from csi_driver.oci.layer import Layer
+from csi_driver.oci.part import NotInPart
 from csi_driver.oci.reference import Reference
 from csi_driver.puller.artifact import Artifact, Artifacts, Origin
 from csi_driver.puller.growth import Growth
 from csi_driver.puller.request import PullRequest, snapshot_key
 from csi_driver.puller.resolver import Resolver
+from csi_driver.puller.wanted import wanted
 from csi_driver.registry.blob import BlobSource
 from csi_driver.tracing import Tracing
 from csi_driver.transfer.engine import Engine
@@ -166,23 +168,40 @@ class Puller:
         self._metrics.cache_misses.inc()  # here, as a caller that waits asks again and again
         try:
             artifact = self._artifacts.read(request, digest)
-            layers = self._wanted(artifact, request)
-            with self._cache.lease(key, [LayerId.of(layer) for layer in layers]):
-                spec = SnapshotSpec(
-                    reference=str(request.reference),
-                    manifest_digest=digest,
-                    selection=request.selection,
-                    layers=tuple(layers),
-                    files=artifact.files,
-                    parents=artifact.parents,
-                )
-                snapshot, fetched = self._fetch_and_assemble(key, spec, artifact.origins, stop)
+            snapshot, fetched = self._make(key, digest, request, artifact, stop)
         except DriverError as error:
             self._metrics.pulls_failed.labels(type(error).__name__).inc()
             raise
         seconds = time.monotonic() - started
         log.event("pulled", reference=request.reference, digest=digest, fetched_bytes=fetched, seconds=seconds)
         return snapshot
+
+    def _make(
+        self, key: str, digest: Digest, request: PullRequest, artifact: Artifact, stop: Stop
+    ) -> tuple[Snapshot, int]:
+        """The snapshot, and how many bytes had to be fetched for it.
+
+        Where a part of a layer turns out to need the rest of it, all layers are kept whole.
+        """
+        whole = False
+        while True:
+            taken = wanted(artifact, request, self._cache, whole=whole)
+            spec = SnapshotSpec(
+                reference=str(request.reference),
+                manifest_digest=digest,
+                selection=request.selection,
+                layers=taken.layers,
+                files=artifact.files,
+                parents=artifact.parents,
+            )
+            try:
+                with self._cache.lease(key, [LayerId.of(layer) for layer in taken.layers]):
+                    return self._fetch_and_assemble(key, spec, taken.origins, stop)
+            except NotInPart as error:
+                if not taken.is_selected:
+                    raise
+                log.warning("a layer cannot be kept in part", reference=request.reference, reason=error)
+            whole = True
 
     def _fetch_and_assemble(
         self, key: str, spec: SnapshotSpec, origins: Mapping[LayerId, Origin], stop: Stop
@@ -204,14 +223,6 @@ class Puller:
     def _assemble(self, key: str, spec: SnapshotSpec) -> Snapshot:
         with self._tracing.span("assemble", layers=len(spec.layers)):
             return self._cache.assemble(key, spec)
-
-    def _wanted(self, artifact: Artifact, request: PullRequest) -> list[Layer]:
-        wanted = [layer for layer in artifact.layers if request.selection.wants_layer(layer)]
-        if not wanted and not any(request.selection.wants(file.path, file.role) for file in artifact.files):
-            raise UnsupportedArtifact(
-                f"{request.reference}: the selection excludes every file; nothing is left to mount"
-            )
-        return wanted
 
     def _fetch_missing(self, key: str, layers: list[Layer], origins: Mapping[LayerId, Origin]) -> int:
         """Bring the layers that are not here, or not from their registry, all at once; how many bytes that took."""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from csi_driver.errors import UnsupportedArtifact
 from csi_driver.oci.part import Choice, NotInPart
-from csi_driver.oci.paths import is_clean
+from csi_driver.oci.paths import archived
 from csi_driver.transfer import sparse
 from csi_driver.transfer.blocks import Blocks
 from csi_driver.transfer.limits import Grant, LimitExceeded, Limits, anything
@@ -86,8 +86,6 @@ class Entries:
         self._limits = limits
         self._boundary = boundary
         self._choice = choice
-        self._keeps_names = choice is None
-        self._path: Callable[[bytes], str | None] = choice.path if choice else entry_path
         self._grant = grant
         self._unpacked = self._stored = self._kept = 0
         self._global: dict[bytes, bytes] = {}
@@ -112,7 +110,8 @@ class Entries:
     def _next(self) -> Entry | None:
         """The next entry with the extended headers before it; None at the end of the archive."""
         header = self._header()
-        if header is not None and header.kind == b"0" and self._keeps_names and not self._global and _says_all(header):
+        is_usual = self._choice is None and not self._global
+        if is_usual and header is not None and header.kind == b"0" and _says_all(header):
             return _plain_file(header)
         extended = _Extended()
         while header is not None:
@@ -162,7 +161,7 @@ class Entries:
         size = parse_decimal(fields[b"size"]) if b"size" in fields else header.size
         if size < 0:
             raise BadArchive(f"entry {_decode(name)!r} has a negative size")
-        path = self._path(name)
+        path = self._place(header.kind, name)
         if path is None:
             return self._skipped(header, extended, fields, size)
         mtime_ns = parse_time_ns(fields[b"mtime"]) if b"mtime" in fields else header.mtime * 10**9
@@ -181,10 +180,17 @@ class Entries:
             segments=segments,
         )
 
+    def _place(self, kind: bytes, name: bytes) -> str | None:
+        if self._choice is None:
+            return archived(name)
+        return self._choice.path(name, kind == b"5" or name.endswith(b"/"))
+
     def _target(self, kind: Kind, path: str, target: bytes) -> str:
+        if self._choice is None:
+            return archived(target) if kind is Kind.HARDLINK else _decode(target)
         if kind is not Kind.HARDLINK:
-            return self._choice.target(path, _decode(target)) if self._choice else _decode(target)
-        existing = self._path(target)
+            return self._choice.target(path, _decode(target))
+        existing = self._choice.existing(target)
         if existing is None:
             raise NotInPart(
                 f"hard link {path!r} is another name of {_decode(target)[:256]!r}, which is not among what is asked for"
@@ -247,27 +253,12 @@ def _says_all(header: Header) -> bool:
 
 def _plain_file(header: Header) -> Entry:
     """The entry of a file about which its header says everything: of nearly every one in an archive of many."""
-    path, size, mtime_ns = entry_path(header.name), header.size, _existing_time(header.mtime * 10**9)
+    path, size, mtime_ns = archived(header.name), header.size, _existing_time(header.mtime * 10**9)
     return Entry(path, Kind.FILE, size, size, header.mode, mtime_ns)
 
 
 def _existing_time(nanoseconds: int) -> int:
     return nanoseconds if 0 <= nanoseconds < _LATEST_NS else 0
-
-
-def entry_path(name: bytes) -> str:
-    """The path of an entry below the root, `""` for the root itself; bytes that are no UTF-8 are kept as they are.
-
-    Raises `UnsupportedArtifact` for an absolute path and for one with a `..` in it: neither can be told from an attempt
-    to write elsewhere.
-    """
-    text = _decode(name)
-    if is_clean(text):
-        return text
-    components = [component for component in text.split("/") if component not in ("", ".")]
-    if text.startswith("/") or ".." in components or "\0" in text or not text:
-        raise UnsupportedArtifact(f"the archive has an entry {text[:256]!r}, which does not lie inside the model")
-    return "/".join(components)
 
 
 def _kind(flag: bytes, name: bytes) -> Kind:

@@ -30,7 +30,7 @@ names = st.sampled_from(["models", "etc", "a", "b"])
     ],
 )
 def test_what_lies_in_the_directory_is_kept_with_what_removes_it(name: bytes, path: str) -> None:
-    assert MODELS.choice().path(name) == path
+    assert MODELS.choice().path(name, False) == path
 
 
 @pytest.mark.parametrize(
@@ -38,26 +38,26 @@ def test_what_lies_in_the_directory_is_kept_with_what_removes_it(name: bytes, pa
     [b"etc/passwd", b"/etc", b"model", b"models2/a", b".wh.etc", b"etc/models/a", b"etc/../usr", b"etc/.wh.models"],
 )
 def test_all_else_is_not_kept(name: bytes) -> None:
-    assert MODELS.choice().path(name) is None
+    assert MODELS.choice().path(name, False) is None
 
 
 @pytest.mark.parametrize("name", [b"..", b"../models/a", b"etc/../models/a", b"a/../../models", b"x/../.wh.models"])
 def test_a_name_that_comes_into_the_directory_by_a_detour_is_refused(name: bytes) -> None:
     with pytest.raises(UnsupportedArtifact, match="one place"):
-        MODELS.choice().path(name)
+        MODELS.choice().path(name, False)
 
 
 def test_the_directories_at_the_top_are_remembered() -> None:
     choice = MODELS.choice()
     for name in (b"bin", b"etc/", b"usr/lib/x", b"models/a", b"entrypoint.sh", b".wh.tmp", b"./opt/y"):
-        choice.path(name)
+        choice.path(name, name.endswith(b"/"))
     assert list(choice.finish()) == ["etc", "usr", "opt"]
 
 
 def test_not_more_of_them_than_anybody_reads() -> None:
     choice = MODELS.choice()
     for number in range(1000):
-        choice.path(b"%d/x" % number)
+        choice.path(b"%d/x" % number, False)
     assert len(list(choice.finish())) == 100
 
 

@@ -17,6 +17,7 @@ from csi_driver.errors import (
     DriverError,
     LayerGone,
     NoSpace,
+    NotFound,
     StillPulling,
     Unauthenticated,
     UnsupportedArtifact,
@@ -282,7 +283,7 @@ class Puller:
             into = self._cache.ingest(identity, origin.registry)
             with Growth(self._cache, identity, origin.registry, _footprint(layer)) as growth:
                 fetched = self._engine.fetch(blob, source, into, progress=progress, stop=stop, grant=growth.grant)
-        except (ContentMismatch, UnsupportedArtifact, NoSpace):
+        except (ContentMismatch, UnsupportedArtifact, NoSpace, NotFound):
             self._cache.discard(identity)
             raise
         self._cache.served(identity, origin.registry)

@@ -50,6 +50,7 @@ from csi_driver.verifier.verifier import Verifier
 from csi_driver.volumes.announcer import Announcer
 from csi_driver.volumes.cluster import Cluster
 from csi_driver.volumes.inventory import Inventory
+from csi_driver.volumes.orphans import settle
 from csi_driver.volumes.predecessor import LeftVolume, Predecessor
 from csi_driver.volumes.publisher import Publisher
 from csi_driver.volumes.records import Records
@@ -124,7 +125,16 @@ class Driver:
         """Recover what the driver before left behind, then serve."""
         self._cache.recover()
         recovered = recover(self._records, self._mounts, self._places.snapshots)
-        log.event("recovered", volumes=recovered.kept, dropped_records=recovered.dropped, root=self._config.root_dir)
+        orphans = settle(self._records, self._mounts, self._places.snapshots, self._cache.snapshot)
+        log.event(
+            "recovered",
+            volumes=recovered.kept,
+            dropped_records=recovered.dropped,
+            restored_records=orphans.restored,
+            removed_mounts=orphans.removed,
+            other_mounts=orphans.left,
+            root=self._config.root_dir,
+        )
         if self._config.metrics_addr:
             self._metrics.serve(self._config.metrics_addr)
         self._server.start()
@@ -235,6 +245,7 @@ class Driver:
     def housekeep(self) -> None:
         """Forget what has been of no use for long, and what nobody has asked to be removed."""
         self._predecessor.give_back_unused()
+        self._records.expire_damaged()
         self._cache.expire_ingests(_INGESTS_KEPT)
         self._cache.expire_manifests(_MEMORIES_KEPT)
         self._cache.expire_origins(_MEMORIES_KEPT)

@@ -23,6 +23,7 @@ class Inventory:
     leased_snapshots: AbstractSet[str] = frozenset()
     leased_layers: AbstractSet[LayerId] = frozenset()
     pinned: AbstractSet[str] = frozenset()
+    aside: Room = field(default_factory=Room)  # what damaged snapshots that are still mounted take, and nothing shares
 
     @property
     def kept_snapshots(self) -> AbstractSet[str]:
@@ -33,7 +34,7 @@ class Inventory:
     def room(self) -> Room:
         """Room on the disk that all of it takes."""
         shared = Room.sum(held.room for part in (self.layers, self.ingests) for held in part.values())
-        return shared + Room.sum(snapshot.own_room for snapshot in self.snapshots)
+        return shared + self.aside + Room.sum(snapshot.own_room for snapshot in self.snapshots)
 
     @property
     def bytes(self) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
+from csi_driver import log
 from csi_driver.cache import seal
 from csi_driver.cache.layers import Layers
 from csi_driver.cache.layout import LayerId, Places
@@ -69,6 +70,13 @@ class Quarantine:
             if current is None or current.created != snapshot.created:
                 return False
             return self._snapshots.set_aside(snapshot.key, reason)
+
+    def give_up_incomplete(self) -> None:
+        """Nobody gets a snapshot of which a layer is missing: what it shows cannot be proved any more."""
+        for snapshot in self._snapshots.all():
+            missing = next((layer for layer in snapshot.layers if self._layers.get(layer) is None), None)
+            if missing is not None and self.give_up_snapshot(snapshot, f"layer {missing} is missing"):
+                log.warning("a snapshot without its layer was set aside", models=snapshot.reference, layer=missing)
 
     def mark(self) -> int:
         """A moment in the life of this process at which no layer is being given up, for `since`."""

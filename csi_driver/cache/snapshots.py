@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from csi_driver import log
+from csi_driver.cache.footprint import room_of
 from csi_driver.cache.layout import LayerId, Places
 from csi_driver.cache.room import Room
 from csi_driver.host import files
@@ -171,6 +172,10 @@ class Snapshots:
     def damaged(self) -> list[str]:
         """The names under which unreadable snapshots were set aside."""
         return sorted(path.name for path in self._places.snapshots.iterdir() if not _KEY.fullmatch(path.name))
+
+    def room_aside(self) -> Room:
+        """What snapshots that were set aside take of the disk, and would be had by removing them."""
+        return room_of([self._places.snapshots / name for name in self.damaged()])
 
     def touch(self, key: str) -> None:
         """The snapshot, if it is here, was used now."""

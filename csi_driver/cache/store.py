@@ -212,6 +212,7 @@ class Cache:
         self._trash.take((*staged, *self._layers.hopeless()))
         for directory in self.places.written_into:
             files.remove_temporaries(directory)
+        self.quarantine.give_up_incomplete()
 
     def take_away(self, paths: Iterable[Path]) -> int:
         """What is at these paths, below the data root and nobody's any more, is on its way to be removed; how many."""
@@ -235,6 +236,7 @@ class Cache:
             leased_snapshots=leased.snapshots,
             leased_layers=leased.layers,
             pinned=self._pinned(snapshots),
+            aside=self._snapshots.room_aside(),
         )
 
     def _make_room(self, needed: Room, urgent: bool) -> None:

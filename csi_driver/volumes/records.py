@@ -1,11 +1,17 @@
 """The volumes that this node was asked for, one file each."""
 
 import hashlib
+import os
+import time
 from pathlib import Path
 
 from csi_driver import log
 from csi_driver.host import files
 from csi_driver.volumes.volume import Volume
+
+_DAMAGED = ".damaged"
+_MOST_KEPT = 100
+_KEPT_SECONDS = 30 * 86400.0
 
 
 class Records:
@@ -39,6 +45,14 @@ class Records:
         found = (self._read(path) for path in sorted(self._directory.glob("*.json")))
         return [volume for volume in found if volume is not None]
 
+    def expire_damaged(self) -> None:
+        """Of the records that were set aside only the latest are kept, and none for longer than a month."""
+        found = sorted(self._directory.glob(f"*{_DAMAGED}"), key=lambda path: path.stat().st_mtime, reverse=True)
+        oldest = time.time() - _KEPT_SECONDS
+        for count, path in enumerate(found):
+            if count >= _MOST_KEPT or path.stat().st_mtime < oldest:
+                path.unlink(missing_ok=True)
+
     def owner_of(self, target: Path) -> Volume | None:
         """The volume that is recorded at `target`."""
         return next((volume for volume in self.all() if target in volume.targets), None)
@@ -52,7 +66,8 @@ class Records:
         except (FileNotFoundError, IsADirectoryError):  # the Go driver kept its volumes in directories here
             return None
         except ValueError as error:
-            aside = path.with_suffix(".damaged")
+            aside = path.with_suffix(_DAMAGED)
             files.move_aside(path, aside)
+            os.utime(aside)  # the time at which it was set aside
             log.warning("a volume record could not be read and was set aside", record=aside, reason=error)
             return None

@@ -8,6 +8,8 @@ from csi_driver.host.origins import mounted_below
 from csi_driver.volumes.records import Records
 from csi_driver.volumes.volume import Volume
 
+_DEPTH_OF_TREES = 2  # <snapshot>/tree; what shows less of it, such as a bind of a subPath, is kubelet's
+
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
@@ -25,8 +27,8 @@ def recover(records: Records, mounts: Mounts, snapshots: Path) -> Recovered:
     make one, the driver was killed between them, and no pod has started on it.
     """
     table = mounts.table()
-    ours = mounted_below(table, snapshots)
-    half_made = {Path(mount.point) for mount in table if not mount.is_read_only} & ours.keys()
+    ours = {point for point, shown in mounted_below(table, snapshots).items() if len(shown.parts) == _DEPTH_OF_TREES}
+    half_made = {Path(mount.point) for mount in table if not mount.is_read_only} & ours
     for point in half_made:
         mounts.unmount(point)
     points = {Path(mount.point) for mount in table} - half_made

@@ -18,6 +18,9 @@ COPY requirements.lock requirements-build.lock ./
 RUN /opt/build/bin/pip install --quiet --require-hashes --only-binary :all: -r requirements-build.lock \
  && /opt/build/bin/pip --python /opt/model-csi/bin/python install --quiet --require-hashes --only-binary :all: \
         -r requirements.lock
+# Half of what was installed is never imported: the other client of Kubernetes, the classes of its whole API, and zstd for
+# other Pythons.
+RUN cd /opt/model-csi/lib/python3*/site-packages && rm -r kubernetes/aio kubernetes/client/api zstandard/_cffi.*.so
 COPY pyproject.toml README.md LICENSE ./
 COPY csi_driver csi_driver
 RUN /opt/build/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /wheels . \

@@ -1,6 +1,8 @@
 """What is shipped beside the code fits the code: image, chart, examples."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,31 @@ def test_the_image_says_the_version_that_is_in_it() -> None:
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
     assert re.findall(r"^ARG VERSION=(.*)$", text, re.MULTILINE) == [__version__]
+
+
+def test_what_the_image_leaves_out_is_never_imported() -> None:
+    [removed] = re.findall(
+        r"site-packages && rm -r (.+)$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    names = [re.sub(r"\..*", "", path).replace("/", ".") for path in removed.split()]
+    program = f"""
+import importlib.abc, importlib.util, pkgutil, sys
+
+class Gone(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if any(name == gone or name.startswith(gone + ".") for gone in {names!r}):
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Gone())
+import csi_driver
+for module in pkgutil.walk_packages(csi_driver.__path__, "csi_driver."):
+    if module.name != "csi_driver.__main__":
+        importlib.import_module(module.name)
+"""
+
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+
+    assert names == ["kubernetes.aio", "kubernetes.client.api", "zstandard._cffi"]
 
 
 def inline_volumes(item: Any) -> list[dict[str, Any]]:

@@ -31,11 +31,11 @@ def driver(archive: Path) -> None:
 
     The layers are kept in the cache outside the repository: what has not changed is not built again.
     """
-    if not _buildah("images", "--quiet", "--filter", f"reference={_BASE}").strip():
+    if not buildah("images", "--quiet", "--filter", f"reference={_BASE}").strip():
         _make_base()
     arguments = ["--isolation=chroot", "--layers", "--pull-never", f"--build-arg=BASE={_BASE}"]
-    _buildah("build", *arguments, f"--tag={DRIVER}:{TAG}", str(PROJECT), timeout=900)
-    _buildah("push", f"{DRIVER}:{TAG}", f"docker-archive:{archive}:{DRIVER}:{TAG}", timeout=300)
+    buildah("build", *arguments, f"--tag={DRIVER}:{TAG}", str(PROJECT), timeout=900)
+    buildah("push", f"{DRIVER}:{TAG}", f"docker-archive:{archive}:{DRIVER}:{TAG}", timeout=300)
 
 
 def busybox(archive: Path, program: Path) -> None:
@@ -61,10 +61,10 @@ def _make_base() -> None:
             shutil.rmtree(root / path, ignore_errors=True)
         shutil.copyfile("/" / _CERTIFICATES, root / _CERTIFICATES)
         (directory / "Containerfile").write_text("FROM scratch\nCOPY root/ /\n", encoding="utf-8")
-        _buildah("build", "--isolation=chroot", f"--tag={_BASE}", str(directory), timeout=300)
+        buildah("build", "--isolation=chroot", f"--tag={_BASE}", str(directory), timeout=300)
 
 
-def _buildah(*command: str, timeout: float = 60) -> str:
+def buildah(*command: str, timeout: float = 60) -> str:
     store = [f"--root={_STORE}", f"--runroot={_STORE}-run", "--storage-driver=overlay"]
     return succeeded(
         subprocess.run(["buildah", *store, *command], capture_output=True, text=True, timeout=timeout, check=False)

@@ -3,7 +3,6 @@
 import gc
 import logging
 import os
-import secrets
 import signal
 from contextlib import suppress
 from dataclasses import replace
@@ -15,6 +14,7 @@ from csi_driver.cache.layout import Places
 from csi_driver.cache.limits import Limits
 from csi_driver.cache.pins import Pins
 from csi_driver.cache.references import References
+from csi_driver.cache.secret import secret
 from csi_driver.cache.store import Cache
 from csi_driver.config import Config, LiveConfig
 from csi_driver.csi.controller import Controller
@@ -34,9 +34,13 @@ from csi_driver.kube.node import KubeNode
 from csi_driver.metrics import Metrics
 from csi_driver.oci.descriptor import Platform
 from csi_driver.puller.artifact import Artifacts
+from csi_driver.puller.board import Board
+from csi_driver.puller.intents import Intents
+from csi_driver.puller.layers import LayerFetcher
+from csi_driver.puller.prefetch import Prefetcher
 from csi_driver.puller.puller import Puller
 from csi_driver.puller.resolver import Resolver
-from csi_driver.puller.wishes import configured_pins
+from csi_driver.puller.wishes import configured_pins, wishes
 from csi_driver.registry.client import Registry
 from csi_driver.registry.hostsdir import HostsDirectory
 from csi_driver.registry.keychain import Keychain
@@ -59,7 +63,6 @@ from csi_driver.volumes.recovery import mounted_snapshots, recover
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _GRACE = 20.0  # seconds; Kubernetes gives a pod 30 (terminationGracePeriodSeconds)
 _LAST_SPANS = 2.0  # seconds
-_SECRET_BYTES = 32
 _LOOK = 10.0  # seconds between looks at the configuration file
 _MINUTE = 60.0
 _HOUR = 3600.0
@@ -103,8 +106,16 @@ class Driver:
             proxy_url=pull.proxy_url,
             ca_file=lambda: _named(self._live.current().pull_config.ca_file),
         )
+        self._board = Board()
+        self._intents = Intents(self._places.wanted)
         self._puller = self._new_puller()
-        self._metrics.watch("model_csi_pulls_under_way", "Pulls that are going on.", self._puller.under_way)
+        self._prefetcher = Prefetcher(
+            puller=self._puller,
+            intents=self._intents,
+            wishes=lambda: wishes(self._live.current()),
+            stop=self._stop,
+            metrics=self._metrics,
+        )
         self._inventory = Inventory(cache=self._cache, records=self._records)
         self._cluster = self._new_cluster()
         self._predecessor = Predecessor(self._places.volumes, mounts=self._mounts, take=self._cache.take_away)
@@ -141,6 +152,7 @@ class Driver:
         self._ready = True
         self._cluster.start()
         spawn("trash", lambda: self._cache.sweep(self._stop))
+        spawn("prefetch", self._prefetcher.run)
         every("configuration", _LOOK, self.reload, self._stop, failed=_refuse)
         every("collect", _MINUTE, self._cache.collect, self._stop, failed=_tell)
         spawn("predecessor", self._predecessor.take_over)
@@ -154,6 +166,8 @@ class Driver:
             return
         config = self._live.current()
         log.configure(config.log_level, config.log_format)
+        self._prefetcher.wake()
+        self._cache.collect()
         log.event("the configuration has changed", applied=change.applied, after_a_restart=change.pending)
 
     def stop(self, grace: float = _GRACE) -> None:
@@ -185,16 +199,24 @@ class Driver:
             references=self._references,
             platform=Platform.of_machine(os.uname().machine),
             access_ttl=pull.access_ttl_in_seconds,
-            secret=_secret(self._places.secret),
+            secret=secret(self._places.secret),
         )
         return Puller(
             resolver=resolver,
             artifacts=Artifacts(registry=registry, resolver=resolver, cache=self._cache),
             cache=self._cache,
-            engine=Engine(limits=lambda: LayerLimits.of(self._live.current())),
+            layers=LayerFetcher(
+                cache=self._cache,
+                engine=Engine(limits=lambda: LayerLimits.of(self._live.current())),
+                metrics=self._metrics,
+                tracing=self._tracing,
+                board=self._board,
+                concurrency=pull.concurrency,
+            ),
+            board=self._board,
+            intents=self._intents,
             metrics=self._metrics,
             tracing=self._tracing,
-            concurrency=pull.concurrency,
         )
 
     def _new_cluster(self) -> Cluster:
@@ -303,16 +325,3 @@ def _tell(error: Exception) -> None:
 
 def _refuse(error: Exception) -> None:
     log.warning("the changed configuration is refused, and the one before stays in force", reason=error)
-
-
-def _secret(path: Path) -> bytes:
-    """The key of the credentials' fingerprints: made once, and never leaving this node."""
-    try:
-        known = path.read_bytes()
-    except FileNotFoundError:
-        known = b""
-    if len(known) == _SECRET_BYTES:
-        return known
-    fresh = secrets.token_bytes(_SECRET_BYTES)
-    files.write_atomically(path, fresh)
-    return fresh

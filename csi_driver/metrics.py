@@ -1,8 +1,10 @@
 """What the driver counts, under the names that dashboards of the Go driver know and a few more."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Histogram, Metric, start_http_server
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from csi_driver.errors import InvalidRequest
 
@@ -44,6 +46,10 @@ class Metrics:
             "model_csi_verification_failures", "Layers and snapshots in the cache that were found damaged.", ["kind"],
             registry=self.registry,
         )  # fmt: skip
+        self.prefetch_failures = Counter(
+            "model_csi_prefetch_failures", "Models that could not be prefetched, by the kind of error.", ["reason"],
+            registry=self.registry,
+        )  # fmt: skip
 
     def observe(self, operation: str, code: str, seconds: float) -> None:
         """Count one CSI call; `code` is the name of its gRPC status."""
@@ -55,7 +61,11 @@ class Metrics:
 
     def watch(self, name: str, documentation: str, value: Callable[[], float]) -> None:
         """Offer a number that is asked for whenever the metrics are read."""
-        Gauge(name, documentation, registry=self.registry).set_function(value)
+        self.watch_each(name, documentation, "", lambda: {"": value()})
+
+    def watch_each(self, name: str, documentation: str, label: str, values: Callable[[], Mapping[str, float]]) -> None:
+        """Offer numbers that are asked for whenever the metrics are read, one for each value of `label`."""
+        self.registry.register(_Watched(name, documentation, label, values))
 
     def serve(self, address: str) -> None:
         """Serve /metrics at `address` (`host:port`, with or without `tcp://`) in a thread of its own."""
@@ -66,3 +76,25 @@ class Metrics:
             start_http_server(int(port), addr=host.strip("[]") or "0.0.0.0", registry=self.registry)  # noqa: S104
         except OSError as error:
             raise InvalidRequest(f"setting metrics_addr is {address!r}: cannot listen there: {error}") from error
+
+
+class _Watched(Collector):
+    """A gauge whose series come and go."""
+
+    def __init__(self, name: str, documentation: str, label: str, values: Callable[[], Mapping[str, float]]) -> None:
+        self._name = name
+        self._documentation = documentation
+        self._labels = (label,) if label else ()
+        self._values = values
+
+    def collect(self) -> Iterator[Metric]:
+        gauge = self._empty()
+        for key, value in self._values().items():
+            gauge.add_metric((key,) if self._labels else (), value)
+        yield gauge
+
+    def describe(self) -> Iterator[Metric]:
+        yield self._empty()
+
+    def _empty(self) -> GaugeMetricFamily:
+        return GaugeMetricFamily(self._name, self._documentation, labels=self._labels)

@@ -98,6 +98,10 @@ def test_an_empty_file_or_section_means_the_defaults(tmp_path: Path) -> None:
         ("log_format: xml", "log_format"),
         ("features: {disk_usage_limit: plenty}", "features.disk_usage_limit"),
         ("features: {disk_usage_limit: -1}", "features.disk_usage_limit"),
+        ("prefetch: registry.local/model", "prefetch"),
+        ("prefetch: [{exclude_model_weights: true}]", "prefetch"),
+        ("prefetch: [{reference: a, roles: [config]}]", "prefetch.*knows no roles; an entry may have reference"),
+        ("prefetch: [{reference: a, layer_roles: config}]", "prefetch"),
         ("cache: {high_water: 101%}", "cache.high_water"),
         ("cache: {keep_free: some}", "cache.keep_free"),
         ("cache: {pins: registry.local/model}", "cache.pins"),
@@ -141,3 +145,10 @@ def test_water_marks_are_shares_of_the_filesystem_or_sizes_of_the_cache(tmp_path
     assert (sizes.high_water.bytes, sizes.low_water.bytes) == (2 << 40, 1 << 40)
     assert sizes.keep_free is not None
     assert sizes.keep_free.of(50) == 5
+
+
+def test_models_to_prefetch_are_references_or_parts_of_models(tmp_path: Path) -> None:
+    text = "prefetch:\n- registry.local/a:v1\n- {reference: registry.local/b, layer_roles: [config, docs]}\n"
+    one, other = load(written(tmp_path, text), {}).prefetch
+    assert (one.reference, one.layer_roles) == ("registry.local/a:v1", ())
+    assert (other.reference, other.layer_roles) == ("registry.local/b", ("config", "docs"))

@@ -72,7 +72,7 @@ class Places:
     manifests/sha256/ab/abcd….json  manifests as the registry served them
     origins/<name>@<sha256>         which registries have served a layer
     references/ volumes/            what references meant, for whom; the volumes of this node
-    pins/                           models that are never given up
+    pins/ wanted/                   models that are never given up; pulls that have not come to their end
     proofs/<name>                   when a layer or snapshot was last proved to be whole
     trash/                          renamed here first, removed after
     ```
@@ -129,6 +129,10 @@ class Places:
         return self.root / "proofs"
 
     @property
+    def wanted(self) -> Path:
+        return self.root / "wanted"
+
+    @property
     def trash(self) -> Path:
         return self.root / "trash"
 
@@ -136,12 +140,12 @@ class Places:
     def directories(self) -> tuple[Path, ...]:
         """All directories that must exist before anything is kept."""
         return (self.ingests, self.layers, self.snapshots, self.manifests, self.origins, self.references, self.volumes,
-                self.pins, self.proofs, self.trash)  # fmt: skip
+                self.pins, self.wanted, self.proofs, self.trash)  # fmt: skip
 
     @property
     def written_into(self) -> tuple[Path, ...]:
         """The directories whose files are replaced whole, where a killed writer may have left a half."""
-        return (self.root, self.ingests, self.origins, self.references, self.volumes, self.pins,
+        return (self.root, self.ingests, self.origins, self.references, self.volumes, self.pins, self.wanted,
                 self.proofs)  # fmt: skip
 
     def ingest(self, layer: LayerId) -> Path:

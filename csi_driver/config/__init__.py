@@ -1,6 +1,6 @@
 """What the operator decided: the configuration file and the environment."""
 
-from csi_driver.config.kinds import Mark
+from csi_driver.config.kinds import Mark, PrefetchEntry
 from csi_driver.config.live import LiveConfig
 from csi_driver.config.load import load
 from csi_driver.config.settings import (
@@ -16,5 +16,5 @@ from csi_driver.config.settings import (
 )
 
 __all__ = ["DEFAULT_ENDPOINT", "DEFAULT_NAME", "IGNORED", "CacheConfig", "Config", "Features", "Kubernetes",
-           "LiveConfig", "Mark",
+           "LiveConfig", "Mark", "PrefetchEntry",
            "PullConfig", "Verification", "load"]  # fmt: skip

@@ -126,6 +126,34 @@ def names(value: object) -> tuple[str, ...]:
     return tuple(name.strip() for name in value)
 
 
+@dataclass(frozen=True, slots=True)
+class PrefetchEntry:
+    """A model to be pulled ahead, and which part of it, in the words of volume attributes."""
+
+    reference: str
+    exclude_model_weights: bool = False
+    exclude_file_patterns: tuple[str, ...] = ()
+    include_file_patterns: tuple[str, ...] = ()
+    layer_roles: tuple[str, ...] = ()
+
+
+def prefetch(value: object) -> tuple[PrefetchEntry, ...]:
+    """A list of models, each a reference, or a mapping of `reference` and what of it is wanted."""
+    if not isinstance(value, list):
+        raise ValueError("must be a list of references, or of mappings with the key reference")
+    return tuple(PrefetchEntry(text(each)) if isinstance(each, str) else _prefetch_entry(each) for each in value)
+
+
+def _prefetch_entry(value: object) -> PrefetchEntry:
+    kinds: dict[str, Parser] = {"reference": text, "exclude_model_weights": flag, "exclude_file_patterns": names,
+             "include_file_patterns": names, "layer_roles": names}  # fmt: skip
+    if not isinstance(value, dict) or "reference" not in value:
+        raise ValueError("must be a list of references, or of mappings with the key reference")
+    if unknown := value.keys() - kinds.keys():
+        raise ValueError(f"knows no {', '.join(map(str, unknown))}; an entry may have {', '.join(kinds)}")
+    return PrefetchEntry(**{key: kinds[key](given) for key, given in value.items()})
+
+
 def hosts(value: object) -> tuple[str, ...]:
     """A list of registries, each a host or host:port."""
     if not isinstance(value, list) or not all(isinstance(host, str) and host.strip() for host in value):

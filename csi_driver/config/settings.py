@@ -5,6 +5,7 @@ from pathlib import Path
 
 from csi_driver.config.kinds import (
     Mark,
+    PrefetchEntry,
     choice,
     count,
     flag,
@@ -14,6 +15,7 @@ from csi_driver.config.kinds import (
     number,
     optional_path,
     path,
+    prefetch,
     setting,
     size,
     text,
@@ -204,6 +206,13 @@ class Config:
     )
     log_format: str = setting("text", choice("text", "json"), "Form of a log line.", live=True)
     noexec: bool = setting(False, flag, "Whether models are mounted noexec; off, because models may carry code to run.")
+    prefetch: tuple[PrefetchEntry, ...] = setting(
+        (),
+        prefetch,
+        "Models to pull before any pod asks for them, and to keep: references, or mappings of `reference` and "
+        "`exclude_model_weights`, `exclude_file_patterns`, `include_file_patterns` or `layer_roles`.",
+        live=True,
+    )
     pull_config: PullConfig = field(default_factory=PullConfig)
     features: Features = field(default_factory=Features)
     cache: CacheConfig = field(default_factory=CacheConfig)

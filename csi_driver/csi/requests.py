@@ -82,6 +82,7 @@ def pull_request(request: model_csi_pb2.PullRequest) -> PullRequest:
         ),
         policy=PullPolicy.parse(asked) if asked else PullPolicy.default_for(reference),
         keychain=_keychain(request.secrets),
+        urgent=False,  # no pod waits for it
     )
 
 

@@ -6,9 +6,10 @@ from threading import Condition, Lock
 from csi_driver.inflight.channel import Channel, ChannelClosed
 from csi_driver.inflight.flights import Flights
 from csi_driver.inflight.locks import KeyedLocks, Slots
+from csi_driver.inflight.precedence import Precedence
 from csi_driver.inflight.threads import Pool, every, rpc_executor, spawn
 from csi_driver.inflight.throttle import Throttle
 from csi_driver.inflight.waiting import Deadline, Dropped, Stop, Wait
 
 __all__ = ["Channel", "ChannelClosed", "Condition", "Deadline", "Dropped", "Flights", "Future", "KeyedLocks", "Lock",
-           "Pool", "Slots", "Stop", "Throttle", "Wait", "every", "rpc_executor", "spawn"]  # fmt: skip
+           "Pool", "Precedence", "Slots", "Stop", "Throttle", "Wait", "every", "rpc_executor", "spawn"]  # fmt: skip

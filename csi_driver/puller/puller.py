@@ -3,69 +3,86 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from functools import partial
+from dataclasses import dataclass, field
 
 from csi_driver import log
 from csi_driver.cache.layout import LayerId
-from csi_driver.cache.room import Room
 from csi_driver.cache.snapshots import Snapshot, SnapshotSpec
-from csi_driver.cache.space import Need
 from csi_driver.cache.store import Cache
 from csi_driver.errors import (
     AccessDenied,
-    ContentMismatch,
     DriverError,
     LayerGone,
     NoSpace,
     NotFound,
     StillPulling,
+    Stopping,
     Unauthenticated,
-    UnsupportedArtifact,
 )
-from csi_driver.inflight import Deadline, Flights, Lock, Pool, Stop, Wait
+from csi_driver.inflight import Deadline, Dropped, Flights, Pool, Precedence, Stop, Wait
 from csi_driver.metrics import Metrics
 from csi_driver.oci.digest import Digest
-from csi_driver.oci.layer import Layer
 from csi_driver.oci.part import NotInPart
+from csi_driver.oci.policy import PullPolicy
 from csi_driver.oci.reference import Reference
 from csi_driver.puller.artifact import Artifact, Artifacts, Origin
-from csi_driver.puller.growth import Growth
+from csi_driver.puller.board import Board
+from csi_driver.puller.intents import Intent, Intents
+from csi_driver.puller.layers import LayerFetcher
 from csi_driver.puller.request import PullRequest, snapshot_key
 from csi_driver.puller.resolver import Resolver
 from csi_driver.puller.wanted import wanted
-from csi_driver.registry.blob import BlobSource
 from csi_driver.tracing import Tracing
-from csi_driver.transfer.engine import Engine
-from csi_driver.transfer.progress import Progress, Totals, describe
-from csi_driver.transfer.source import Blob
+from csi_driver.transfer.progress import Totals, describe
 
-_LAYER_INODES = 8  # while a layer is on its way: its directory, its content, journals and the like
 _PULLS = 64  # pulls under way at once: they only wait for layers, of which the configuration says how many go at once
+_HIDDEN = (Unauthenticated, AccessDenied, NotFound)  # registries have these for what some credentials may not read
 
 Told = Callable[[Totals], float]
 """Hears how far a pull is, and answers in how many seconds it wants to hear again."""
+
+
+class GaveWay(Exception):
+    """The pull has ended where it can be gone on with, as others are urgent and it is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One pull under way; whoever drops its wait has it end where it can be gone on with."""
+
+    key: str
+    digest: Digest
+    request: PullRequest
+    stop: Stop
+    wait: Wait = field(default_factory=lambda: Wait(Deadline.never()))
 
 
 class Puller:
     """Snapshots of models, pulled when they are not here.
 
     A pull is keyed by manifest and selection, a layer by its digest; each is under way at most once on the node. Pulls
-    and layers have threads of their own, as a pull waits for layers.
+    and layers have threads of their own, as a pull waits for layers. A pull that no pod waits for, nor has, gives way
+    to those that one waits for: it ends, and begins again when they are over.
     """
 
-    def __init__(self, *, resolver: Resolver, artifacts: Artifacts, cache: Cache, engine: Engine, metrics: Metrics,
-                 tracing: Tracing, concurrency: int) -> None:  # fmt: skip
+    def __init__(self, *, resolver: Resolver, artifacts: Artifacts, cache: Cache, layers: LayerFetcher, board: Board,
+                 intents: Intents, metrics: Metrics, tracing: Tracing) -> None:  # fmt: skip
         self._artifacts = artifacts
         self._resolver = resolver
         self._cache = cache
-        self._engine = engine
+        self._layers = layers
+        self._board = board
+        self._intents = intents
         self._metrics = metrics
         self._tracing = tracing
         self._pulls: Flights[str, Snapshot] = Flights(Pool("pull", _PULLS), outlives_callers=True)
-        self._layers: Flights[LayerId, None] = Flights(Pool("layer", concurrency), outlives_callers=False)
-        self._lock = Lock()
-        self._progress: dict[str, list[Progress]] = {}
-        self._shared: dict[LayerId, Progress] = {}
+        self._precedence: Precedence[str] = Precedence()
+        metrics.watch_each(
+            "model_csi_pulls_under_way",
+            "Pulls that are going on: those that a pod has waited for, and those ahead of all pods.",
+            "priority",
+            self._under_way,
+        )
 
     @contextmanager
     def snapshot(
@@ -82,7 +99,7 @@ class Puller:
         with self._cache.lease(key):
             snapshot = self._cache.snapshot(key)
             if snapshot:
-                self._metrics.cache_hits.inc()
+                self._metrics.cache_hits.inc(request.urgent)
             else:
                 snapshot = self._join(key, digest, request, wait, told)
             if not known:
@@ -101,20 +118,42 @@ class Puller:
         """A volume showed the snapshot until now: what was used longest ago is the first to be given up."""
         self._cache.touch(key)
 
-    def under_way(self) -> int:
-        """How many pulls are going on."""
-        return len(self._pulls.keys())
+    def resume(self, intent: Intent, wait: Wait) -> None:
+        """Bring a model here that was wanted before, with the node's own credentials.
+
+        Raises what `snapshot` does; a registry that refuses these credentials may still grant it to the pod's.
+        """
+        if self._cache.snapshot(intent.key):
+            self._intents.drop(intent.key)
+            return
+        request = PullRequest(intent.reference, intent.selection, PullPolicy.IF_NOT_PRESENT, urgent=intent.urgent)
+        with self._cache.lease(intent.key):
+            self._join(intent.key, intent.digest, request, wait, None)
+
+    def ready(self, request: PullRequest, wait: Wait) -> Snapshot:
+        """The model that `request` means is here when this returns; see `snapshot`."""
+        with self.snapshot(request, wait) as snapshot:
+            return snapshot
+
+    def is_under_way(self, key: str) -> bool:
+        """Whether this pull is going on."""
+        return key in self._pulls.keys()  # noqa: SIM118  a method of flights, not of a mapping
 
     def close(self, deadline: Deadline) -> bool:
         """Ask all pulls to end; what they fetched is kept for the next driver. Whether they did by the deadline."""
         try:
-            for flights in (self._pulls, self._layers):
-                flights.close()
-            for flights in (self._pulls, self._layers):
-                flights.drain(Wait(deadline))
+            self._pulls.close()
+            self._layers.close()
+            self._pulls.drain(Wait(deadline))
+            self._layers.drain(deadline)
         except TimeoutError:
             return False
         return True
+
+    def _under_way(self) -> dict[str, int]:
+        """How many pulls are going on that a `pod` has waited for, and how many `ahead` of all pods."""
+        urgent = [self._precedence.is_urgent(key) for key in self._pulls.keys()]  # noqa: SIM118  no mapping
+        return {"pod": urgent.count(True), "ahead": urgent.count(False)}
 
     def _resolve(self, request: PullRequest, wait: Wait) -> Digest:
         with self._tracing.span("resolve", reference=request.reference, policy=request.policy):
@@ -131,174 +170,138 @@ class Puller:
         Whoever comes here may read the model. A pull that was refused says so of the credentials of whoever began it,
         so a caller believes only its own.
         """
+        self._intents.put(Intent(request.reference, digest, request.selection, request.urgent))
         begun: list[Stop] = []
 
         def pull(stop: Stop) -> Snapshot:
             begun.append(stop)
             with self._tracing.span("pull", reference=request.reference, digest=digest):
-                return self._pull(key, digest, request, stop)
+                return self._pull(_Run(key, digest, request, stop))
 
         while True:
             try:
-                with wait.ticking(lambda: told(self._totals(key))) if told else nullcontext():
+                with (
+                    self._turn(key, request, wait),
+                    wait.ticking(lambda: told(self._board.totals(key))) if told else nullcontext(),
+                ):
                     return self._pulls.join(key, pull, wait)
-            except (Unauthenticated, AccessDenied):
+            except GaveWay:
+                continue
+            except _HIDDEN:
                 if begun:
                     raise
             except TimeoutError:
                 raise self._still_pulling(key, digest, request) from None
 
+    @contextmanager
+    def _turn(self, key: str, request: PullRequest, wait: Wait) -> Iterator[None]:
+        """Have the pull go first until the block ends, or begin only when it holds up nobody."""
+        if request.urgent:
+            with self._precedence.wanting(key):
+                yield
+        else:
+            self._precedence.wait_for_turn(key, wait)
+            yield
+
     def _still_pulling(self, key: str, digest: Digest, request: PullRequest) -> StillPulling:
-        total = self._totals(key)
+        total = self._board.totals(key)
+        if total.total:
+            state = describe(total)
+        elif request.urgent or self.is_under_way(key):
+            state = "about to start"
+        else:
+            state = "waiting until all pods have the models that they wait for"
         return StillPulling(
-            f"pulling {request.reference}: {describe(total) if total.total else 'about to start'}",
+            f"pulling {request.reference}: {state}",
             fetched=total.fetched,
             total=total.total,
             rate=total.rate(),
             manifest_digest=str(digest),
         )
 
-    def _totals(self, key: str) -> Totals:
-        """How far the pull is; nothing of nothing before its layers are known."""
-        with self._lock:
-            layers = self._progress.get(key, [])
-        return Progress.sum(layers)
-
-    def _pull(self, key: str, digest: Digest, request: PullRequest, stop: Stop) -> Snapshot:
-        started = time.monotonic()
-        self._metrics.cache_misses.inc()  # here, as a caller that waits asks again and again
+    def _pull(self, run: _Run) -> Snapshot:
+        """The snapshot, pulled; that it is wanted stays on the disk only where it is to be gone on with."""
         try:
-            artifact = self._artifacts.read(request, digest)
-            snapshot, fetched = self._make(key, digest, request, artifact, stop)
-        except DriverError as error:
-            self._metrics.pulls_failed.labels(type(error).__name__).inc()
+            with self._precedence.running(run.key, step_aside=run.wait.drop):
+                snapshot = self._brought(run)
+        except Dropped:
+            raise GaveWay from None
+        except Stopping:
             raise
-        seconds = time.monotonic() - started
-        log.event("pulled", reference=request.reference, digest=digest, fetched_bytes=fetched, seconds=seconds)
+        except BaseException as error:
+            self._is_over(run)
+            if isinstance(error, DriverError):
+                self._metrics.pulls_failed.labels(type(error).__name__).inc()
+            raise
+        self._is_over(run)
         return snapshot
 
-    def _make(
-        self, key: str, digest: Digest, request: PullRequest, artifact: Artifact, stop: Stop
-    ) -> tuple[Snapshot, int]:
+    def _is_over(self, run: _Run) -> None:
+        self._intents.drop(run.key)
+        self._metrics.cache_misses.inc()  # here, as a caller that waits asks again and again
+
+    def _brought(self, run: _Run) -> Snapshot:
+        started = time.monotonic()
+        reference = run.request.reference
+        artifact = self._artifacts.read(run.request, run.digest)
+        snapshot, fetched = self._make(run, artifact)
+        seconds = time.monotonic() - started
+        log.event("pulled", reference=reference, digest=run.digest, fetched_bytes=fetched, seconds=seconds)
+        return snapshot
+
+    def _make(self, run: _Run, artifact: Artifact) -> tuple[Snapshot, int]:
         """The snapshot, and how many bytes had to be fetched for it.
 
         Where a part of a layer turns out to need the rest of it, all layers are kept whole.
         """
         whole = False
         while True:
-            taken = wanted(artifact, request, self._cache, whole=whole)
+            taken = wanted(artifact, run.request, self._cache, whole=whole)
             spec = SnapshotSpec(
-                reference=str(request.reference),
-                manifest_digest=digest,
-                selection=request.selection,
+                reference=str(run.request.reference),
+                manifest_digest=run.digest,
+                selection=run.request.selection,
                 layers=taken.layers,
                 files=artifact.files,
                 parents=artifact.parents,
             )
             try:
-                with self._cache.lease(key, [LayerId.of(layer) for layer in taken.layers]):
-                    return self._fetch_and_assemble(key, spec, taken.origins, stop)
+                with self._cache.lease(run.key, [LayerId.of(layer) for layer in taken.layers]):
+                    return self._fetch_and_assemble(run, spec, taken.origins)
             except NotInPart as error:
                 if not taken.is_selected:
                     raise
-                log.warning("a layer cannot be kept in part", reference=request.reference, reason=error)
+                log.warning("a layer cannot be kept in part", reference=run.request.reference, reason=error)
             whole = True
 
     def _fetch_and_assemble(
-        self, key: str, spec: SnapshotSpec, origins: Mapping[LayerId, Origin], stop: Stop
+        self, run: _Run, spec: SnapshotSpec, origins: Mapping[LayerId, Origin]
     ) -> tuple[Snapshot, int]:
         """The snapshot, and how many bytes had to be fetched for it.
 
         A layer that is found damaged between the two is fetched once more.
         """
-        fetched = self._fetch_missing(key, list(spec.layers), origins)
-        stop.check()
+        fetched = self._fetched(run, spec, origins)
         try:
-            return self._assemble(key, spec), fetched
+            return self._assemble(run.key, spec), fetched
         except LayerGone as error:
             log.warning("a layer went while a snapshot was made of it, and is fetched again", reason=error)
-        fetched += self._fetch_missing(key, list(spec.layers), origins)
-        stop.check()
-        return self._assemble(key, spec), fetched
+        fetched += self._fetched(run, spec, origins)
+        return self._assemble(run.key, spec), fetched
 
     def _assemble(self, key: str, spec: SnapshotSpec) -> Snapshot:
         with self._tracing.span("assemble", layers=len(spec.layers)):
             return self._cache.assemble(key, spec)
 
-    def _fetch_missing(self, key: str, layers: list[Layer], origins: Mapping[LayerId, Origin]) -> int:
-        """Bring the layers that are not here, or not from their registry, all at once; how many bytes that took."""
-        fetched = 0
-        wanted = {LayerId.of(layer): layer for layer in layers}
-        # The flight of a layer may have been joined that fetched it from another registry; then this one comes next.
-        while missing := {
-            each: wanted[each] for each in wanted if not self._cache.is_served(each, origins[each].registry)
-        }:
-            needs = [Need(each, origins[each].registry, _footprint(layer)) for each, layer in missing.items()]
-            with self._cache.reserve(needs), self._tracked(key, missing) as shown:
-                flies = {
-                    each: partial(self._fetch, layer, origins[each], shown[each]) for each, layer in missing.items()
-                }
-                self._layers.join_all(flies, Wait(Deadline.never()))
-            fetched += sum(layer.descriptor.size for layer in missing.values())
-        return fetched
-
-    @contextmanager
-    def _tracked(self, key: str, missing: dict[LayerId, Layer]) -> Iterator[dict[LayerId, Progress]]:
-        """Show how far the layers of this pull are; a layer that several pulls wait for counts in each of them."""
-        with self._lock:
-            shown = {
-                identity: self._shared.setdefault(identity, Progress(layer.descriptor.size))
-                for identity, layer in missing.items()
-            }
-            self._progress[key] = list(shown.values())
-        try:
-            yield shown
-        finally:
-            with self._lock:
-                del self._progress[key]
-                used = {id(progress) for layers in self._progress.values() for progress in layers}
-                self._shared = {identity: each for identity, each in self._shared.items() if id(each) in used}
-
-    def _fetch(self, layer: Layer, origin: Origin, progress: Progress, stop: Stop) -> None:
-        """Bring one layer into the cache; a body that does not match its digest is fetched again, from elsewhere where
-        there is a host that has not sent any of it."""
-        identity = LayerId.of(layer)
-        source, described = origin.repository.blob(layer.descriptor), layer.descriptor
-        while not self._cache.is_served(identity, origin.registry):
-            span = self._tracing.span("fetch", digest=described.digest, size=described.size, packing=layer.packing)
+    def _fetched(self, run: _Run, spec: SnapshotSpec, origins: Mapping[LayerId, Origin]) -> int:
+        """Bring the layers; how many bytes that took. What is not urgent finds less room, but may become urgent."""
+        while True:
+            urgent = self._precedence.is_urgent(run.key)
             try:
-                with span:
-                    return self._fetch_once(identity, layer, origin, source, progress=progress, stop=stop)
-            except ContentMismatch as error:
-                if not source.distrust(error):
+                fetched = self._layers.bring(run.key, spec.reference, spec.layers, origins, run.wait, urgent=urgent)
+            except NoSpace:
+                if urgent or not self._precedence.is_urgent(run.key):
                     raise
-                log.warning("a layer did not match and is fetched again", layer=identity.digest, reason=error)
-        return None
-
-    def _fetch_once(
-        self, identity: LayerId, layer: Layer, origin: Origin, source: BlobSource, *, progress: Progress, stop: Stop
-    ) -> None:
-        blob = Blob(layer.descriptor.digest, layer.descriptor.size, layer.packing, layer.part)
-        try:
-            into = self._cache.ingest(identity, origin.registry)
-            with Growth(self._cache, identity, origin.registry, _footprint(layer)) as growth:
-                fetched = self._engine.fetch(blob, source, into, progress=progress, stop=stop, grant=growth.grant)
-        except (ContentMismatch, UnsupportedArtifact, NoSpace, NotFound):
-            self._cache.discard(identity)
-            raise
-        self._cache.served(identity, origin.registry)
-        self._cache.commit(identity, mode=layer.mode, mtime_ns=layer.mtime_ns)
-        self._metrics.fetched_bytes.inc(layer.descriptor.size - fetched.resumed)
-        for note in fetched.notes:
-            log.warning(note, layer=identity.digest)
-
-
-def _footprint(layer: Layer) -> Room:
-    """What to reserve: what is known, or for a compressed layer half as much again (weights shrink by a fifth).
-
-    No archive says how many files it holds: one for each MiB is what models have.
-    """
-    size = layer.descriptor.size
-    if layer.packing.is_compressed:
-        size += size // 2
-    return Room(size, _LAYER_INODES + (size >> 20 if layer.packing.is_tree else 0))
+            else:
+                run.stop.check()
+                return fetched

@@ -14,7 +14,8 @@ from csi_driver.registry.keychain import Keychain
 class PullRequest:
     """A model, the part of it that is wanted, and the credentials that may read it.
 
-    A parent, on which another model builds, has no snapshot of its own to be looked for.
+    A parent, on which another model builds, has no snapshot of its own to be looked for. What is not `urgent`, as no
+    pod waits for it, gives way to what is.
     """
 
     reference: Reference
@@ -22,6 +23,7 @@ class PullRequest:
     policy: PullPolicy
     keychain: Keychain | None = field(default=None, repr=False)
     is_parent: bool = False
+    urgent: bool = True
 
     def of_parent(self, reference: Reference, policy: PullPolicy) -> "PullRequest":
         """The same caller's request for a model that this one builds on."""

@@ -15,7 +15,14 @@ from e2e.crash.pods import Place
 
 _ROUNDS, _PAUSE = 1000, 0.01  # of waiting for the trash to be empty; seconds
 _TRANSIENT = ("layers", "snapshots", "ingest", "trash")
-_PROMPTLY_CLEANED = ("", "origins", "references", "volumes", "pins")  # of what a write that was killed left there
+_PROMPTLY_CLEANED = (
+    "",
+    "origins",
+    "references",
+    "volumes",
+    "pins",
+    "wanted",
+)  # of what a write that was killed left there
 
 
 @contextmanager

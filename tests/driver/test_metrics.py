@@ -31,7 +31,7 @@ def test_a_pull_counts_once_however_often_it_is_asked_for(registry: EmbeddedRegi
         for _ in range(2):
             with pytest.raises(StillPulling):
                 driver.publish("a", reference, timeout=1.0)
-        assert numbers(node.metrics_addr)["model_csi_pulls_under_way"] == 1
+        assert numbers(node.metrics_addr)['model_csi_pulls_under_way{priority="pod"}'] == 1
         registry.gate.open()
         driver.publish("a", reference)
         driver.publish("b", reference)
@@ -39,6 +39,6 @@ def test_a_pull_counts_once_however_often_it_is_asked_for(registry: EmbeddedRegi
     assert told["model_csi_cache_misses_total"] == 1
     assert told["model_csi_cache_hits_total"] >= 1
     assert told["model_csi_fetched_bytes_total"] == 2_000_000
-    assert told["model_csi_pulls_under_way"] == 0
+    assert told['model_csi_pulls_under_way{priority="pod"}'] == 0
     assert told['model_csi_node_op_succeed_total{op="NodePublishVolume"}'] == 2
     assert told['model_csi_node_op_failed_total{code="DEADLINE_EXCEEDED",op="NodePublishVolume"}'] == 2

@@ -10,11 +10,17 @@ from csi_driver.app import Driver
 from csi_driver.errors import Conflict, DriverError, StillPulling
 from csi_driver.host import files
 from csi_driver.inflight import spawn
-from tests.fixtures.driver import Node, content
-from tests.fixtures.registry import EmbeddedRegistry
+from csi_driver.oci.digest import Digest
+from csi_driver.oci.reference import Reference
+from csi_driver.oci.selection import Selection
+from csi_driver.puller.intents import Intent, Intents
+from tests.fixtures.driver import Node, content, eventually
+from tests.fixtures.registry import EmbeddedRegistry, went_on_at
 
 MODEL = {"weights.safetensors": b"w" * 1_000_000, "config.json": b"{}"}
 SOON = 60.0
+LARGE = {"weights.safetensors": b"w" * 8_000_000, "config.json": b"{}"}
+HELD = 7_000_000  # bytes of it that have arrived when the gate holds it
 
 
 def test_mounts_outlive_the_driver_and_the_next_one_takes_them_over(registry: EmbeddedRegistry, node: Node) -> None:
@@ -108,3 +114,78 @@ def test_unpublishing_a_pod_that_still_waits_lets_the_pull_go_on(registry: Embed
         registry.gate.open()
         assert content(driver.publish("b", reference)) == MODEL
     assert registry.count("GET", "/v2/team/model/blobs/*") == len(MODEL)
+
+
+def wanted(node: Node) -> list[str]:
+    return [path.read_text() for path in (node.root / "wanted").iterdir()]
+
+
+def test_a_pull_that_a_pod_waited_for_goes_on_by_itself_with_the_next_driver(
+    registry: EmbeddedRegistry, node: Node
+) -> None:
+    registry.push_model("team/model", "v1", LARGE)
+    reference = registry.reference("team/model", "v1")
+    registry.gate.hold(at=HELD)
+    with node.driver() as driver:
+        waiting = spawn("pod", lambda: driver.publish("a", reference))
+        registry.gate.wait_until_held()
+    with pytest.raises(DriverError):
+        waiting.result(SOON)
+    assert len(wanted(node)) == 1
+    registry.gate.open()
+    with node.driver() as driver:
+        eventually(lambda: driver.models() == {reference})
+        eventually(lambda: wanted(node) == [])
+        assert content(driver.publish("a", reference)) == LARGE
+    *_, last = went_on_at(registry, LARGE["weights.safetensors"])
+    assert 0 < last <= HELD
+
+
+def test_a_pull_with_a_pods_own_credentials_waits_for_the_pod_and_nothing_secret_is_kept(node: Node) -> None:
+    secret = {"username": "alice", "password": "wonderland"}
+    with EmbeddedRegistry(auth="basic", users={"alice": "wonderland"}) as registry:
+        registry.push_model("team/model", "v1", LARGE)
+        reference = registry.reference("team/model", "v1")
+        registry.gate.hold(at=HELD)
+        with node.driver() as driver:
+            waiting = spawn("pod", lambda: driver.publish("a", reference, secrets=secret))
+            registry.gate.wait_until_held()
+        with pytest.raises(DriverError):
+            waiting.result(SOON)
+        (intent,) = wanted(node)
+        assert "alice" not in intent
+        assert "wonderland" not in intent
+        registry.gate.open()
+        with node.driver() as driver:
+            eventually(lambda: wanted(node) == [])
+            assert driver.models() == set()
+            assert content(driver.publish("a", reference, secrets=secret)) == LARGE
+        *_, last = went_on_at(registry, LARGE["weights.safetensors"])
+        assert 0 < last <= HELD
+
+
+def test_a_driver_that_was_killed_leaves_its_pulls_to_the_next_one_too(registry: EmbeddedRegistry, node: Node) -> None:
+    digest = registry.push_model("team/model", "v1", MODEL)
+    reference = Reference.parse(registry.reference("team/model", "v1"))
+    with node.driver():
+        pass
+    intents = Intents(node.root / "wanted")
+    intents.put(Intent(reference, Digest.parse(digest), Selection(), urgent=True))
+    (node.root / "wanted" / "damaged.json").write_text("{")
+    with node.driver() as driver:
+        eventually(lambda: driver.models() == {str(reference)})
+        eventually(lambda: wanted(node) == [])
+
+
+def test_a_pull_that_came_to_its_end_while_the_driver_was_killed_is_not_wanted_any_more(
+    registry: EmbeddedRegistry, node: Node
+) -> None:
+    digest = registry.push_model("team/model", "v1", MODEL)
+    reference = Reference.parse(registry.reference("team/model", "v1"))
+    with node.driver() as driver:
+        driver.publish("a", str(reference))
+    Intents(node.root / "wanted").put(Intent(reference, Digest.parse(digest), Selection(), urgent=True))
+    registry.forget_requests()
+    with node.driver():
+        eventually(lambda: wanted(node) == [])
+    assert registry.count() == 0

@@ -1,0 +1,43 @@
+"""How far the pulls that are under way have come."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from csi_driver.cache.layout import LayerId
+from csi_driver.inflight import Lock
+from csi_driver.transfer.progress import Progress, Totals
+
+
+class Board:
+    """The progress of every layer, by pull; a layer that several pulls wait for counts in each of them."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._pulls: dict[str, tuple[str, list[Progress]]] = {}
+        self._shared: dict[LayerId, Progress] = {}
+
+    @contextmanager
+    def showing(self, key: str, reference: str, sizes: Mapping[LayerId, int]) -> Iterator[dict[LayerId, Progress]]:
+        """Until the block ends the pull waits for layers of these sizes; the progress of each is to be counted."""
+        with self._lock:
+            shown = {layer: self._shared.setdefault(layer, Progress(size)) for layer, size in sizes.items()}
+            self._pulls[key] = reference, list(shown.values())
+        try:
+            yield shown
+        finally:
+            with self._lock:
+                del self._pulls[key]
+                used = {id(progress) for _, layers in self._pulls.values() for progress in layers}
+                self._shared = {layer: each for layer, each in self._shared.items() if id(each) in used}
+
+    def totals(self, key: str) -> Totals:
+        """How far the pull is; nothing of nothing before its layers are known."""
+        with self._lock:
+            _, layers = self._pulls.get(key, ("", []))
+        return Progress.sum(layers)
+
+    def all(self) -> list[tuple[str, Totals]]:
+        """The reference of each pull, and how far it is."""
+        with self._lock:
+            pulls = list(self._pulls.values())
+        return [(reference, Progress.sum(layers)) for reference, layers in pulls]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
-from csi_driver.errors import ContentMismatch, RangeIgnored, Unavailable
+from csi_driver.errors import ContentMismatch, RangeIgnored, Unavailable, UnsupportedArtifact
 from csi_driver.inflight import Lock
 from csi_driver.oci.descriptor import Descriptor
 from csi_driver.oci.digest import EMPTY_DIGEST, Digest
@@ -155,7 +155,7 @@ class BlobSource:
         host, length = answer.url.authority, answer.stream.length if answer.stream else None
         encoding = answer.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("", "identity"):
-            raise Unavailable(
+            raise UnsupportedArtifact(
                 f"{host} sends {self._what} in the encoding {encoding[:20]!r}, which was not asked for: whatever "
                 "compresses blobs on their way must be told not to"
             )

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from csi_driver.errors import ContentMismatch, NotFound, RangeIgnored, Unavailable
+from csi_driver.errors import ContentMismatch, NotFound, RangeIgnored, Unavailable, UnsupportedArtifact
 from csi_driver.registry.blob import BlobSource
 from tests.fixtures.faults import Fault
 from tests.fixtures.registry import EmbeddedRegistry
@@ -134,7 +134,7 @@ def test_half_a_range_is_handed_over_and_then_missing(source: BlobSource, regist
 
 def test_r12_a_blob_in_an_encoding_nobody_asked_for_is_refused(source: BlobSource, registry: EmbeddedRegistry) -> None:
     registry.faults.add(Fault(headers={"Content-Encoding": "gzip"}), times=9)
-    with pytest.raises(Unavailable, match="encoding 'gzip'"):
+    with pytest.raises(UnsupportedArtifact, match="encoding 'gzip'"):
         source.open()
     assert registry.count() == 1
 

@@ -17,6 +17,7 @@ from csi_driver.cache.references import References
 from csi_driver.cache.secret import secret
 from csi_driver.cache.store import Cache
 from csi_driver.config import Config, LiveConfig
+from csi_driver.config import Credentials as CredentialSettings
 from csi_driver.csi.controller import Controller
 from csi_driver.csi.endpoint import Endpoint
 from csi_driver.csi.identity import Identity
@@ -31,6 +32,7 @@ from csi_driver.inflight import Deadline, Stop, every, spawn
 from csi_driver.kube.api import Api
 from csi_driver.kube.events import Events
 from csi_driver.kube.node import KubeNode
+from csi_driver.kube.pods import Pods
 from csi_driver.metrics import Metrics
 from csi_driver.oci.descriptor import Platform
 from csi_driver.puller.artifact import Artifacts
@@ -43,7 +45,7 @@ from csi_driver.puller.resolver import Resolver
 from csi_driver.puller.wishes import configured_pins, wishes
 from csi_driver.registry.client import Registry
 from csi_driver.registry.hostsdir import HostsDirectory
-from csi_driver.registry.keychain import Keychain
+from csi_driver.registry.keychain import Helpers, Keychain, Providers
 from csi_driver.registry.retry import Retry
 from csi_driver.registry.transport import Transport
 from csi_driver.tracing import Tracing
@@ -53,6 +55,7 @@ from csi_driver.verifier.report import Progress, Scope
 from csi_driver.verifier.verifier import Verifier
 from csi_driver.volumes.announcer import Announcer
 from csi_driver.volumes.cluster import Cluster
+from csi_driver.volumes.credentials import Credentials
 from csi_driver.volumes.inventory import Inventory
 from csi_driver.volumes.orphans import settle
 from csi_driver.volumes.predecessor import LeftVolume, Predecessor
@@ -108,6 +111,7 @@ class Driver:
         )
         self._board = Board()
         self._intents = Intents(self._places.wanted)
+        self._providers = Providers(settings=self._credentials)
         self._puller = self._new_puller()
         self._prefetcher = Prefetcher(
             puller=self._puller,
@@ -117,6 +121,8 @@ class Driver:
             metrics=self._metrics,
         )
         self._inventory = Inventory(cache=self._cache, records=self._records)
+        kubeconfig = Path(config.kubernetes.kubeconfig) if config.kubernetes.kubeconfig else None
+        self._api = Api(timeout=config.kubernetes.timeout_in_seconds, kubeconfig=kubeconfig)
         self._cluster = self._new_cluster()
         self._predecessor = Predecessor(self._places.volumes, mounts=self._mounts, take=self._cache.take_away)
         self._metrics.watch(
@@ -184,11 +190,16 @@ class Driver:
         with suppress(TimeoutError):  # a collector that does not answer must not hold up the stop
             spawn("spans", self._tracing.close).result(timeout=_LAST_SPANS)
 
+    def _credentials(self) -> CredentialSettings:
+        return self._live.current().credentials
+
     def _new_puller(self) -> Puller:
         pull = self._config.pull_config
         registry = Registry(
             transport=self._transport,
-            node_keychain=Keychain.from_docker_config(pull.docker_config_dir),
+            node_keychain=Keychain.of_node(
+                pull.docker_config_dir, self._providers, Helpers(settings=self._credentials)
+            ),
             retry=Retry(patience=pull.retry_patience_in_seconds, sleep=self._stop.wait),
             plain_http_hosts=pull.plain_http_hosts,
             hosts=HostsDirectory(lambda: _named(self._live.current().pull_config.hosts_dir)),
@@ -200,6 +211,7 @@ class Driver:
             platform=Platform.of_machine(os.uname().machine),
             access_ttl=pull.access_ttl_in_seconds,
             secret=secret(self._places.secret),
+            policy=lambda: self._live.current().policy,
         )
         return Puller(
             resolver=resolver,
@@ -220,11 +232,9 @@ class Driver:
         )
 
     def _new_cluster(self) -> Cluster:
-        config, settings = self._config, self._config.kubernetes
-        kubeconfig = Path(settings.kubeconfig) if settings.kubeconfig else None
-        api = Api(timeout=settings.timeout_in_seconds, kubeconfig=kubeconfig)
+        config, api = self._config, self._api
         return Cluster(
-            settings=settings,
+            settings=config.kubernetes,
             events=Events(api=api, component=config.service_name, node=config.node_id),
             node=KubeNode(api=api, name=config.node_id, driver=config.service_name),
             inventory=self._inventory,
@@ -235,6 +245,7 @@ class Driver:
         config = self._config
         publisher = Publisher(
             puller=self._puller,
+            credentials=Credentials(pods=Pods(self._api), providers=self._providers, settings=self._credentials),
             records=self._records,
             mounts=self._mounts,
             announcer=Announcer(post=self._cluster.announce),

@@ -1,5 +1,6 @@
 """What the operator decided, read once and checked whole."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -152,3 +153,42 @@ def test_models_to_prefetch_are_references_or_parts_of_models(tmp_path: Path) ->
     one, other = load(written(tmp_path, text), {}).prefetch
     assert (one.reference, one.layer_roles) == ("registry.local/a:v1", ())
     assert (other.reference, other.layer_roles) == ("registry.local/b", ("config", "docs"))
+
+
+def test_a_policy_is_lists_of_patterns(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "policy:\n  allow: [registry.example.com, '*.io/team', 'localhost:5000', '*']\n  deny:\n"
+        "  namespaces:\n    team-*: {deny: ['*/x/**']}\n    b: {allow: [docker.io/library]}\n"
+    )
+    policy = load(path, {}).policy
+    assert policy.allow == ("registry.example.com", "*.io/team", "localhost:5000", "*")
+    assert [(each.namespace, each.allow, each.deny) for each in policy.namespaces] == [
+        ("team-*", (), ("*/x/**",)),
+        ("b", ("docker.io/library",), ()),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("allow: registry.example.com", "must be a list of patterns"),
+        ("allow: ['https://r.io']", "'https://r.io', which is not of the form"),
+        ("allow: [r.io/m:v1]", "without a scheme, a tag or a digest"),
+        ("allow: [team/model]", "not of the form registry"),
+        ("deny: ['r.io/UPPER']", "not of the form"),
+        ("deny: ['']", "not of the form"),
+        ("deny: [5]", "not of the form"),
+        ("deny: ['r.io/a b']", "not of the form"),
+        ("namespaces: [a]", "must be a mapping from namespaces"),
+        ("namespaces: {a: [r.io]}", "'a' that is not a mapping of allow and deny"),
+        ("namespaces: {a: {permit: [r.io]}}", "'a' that is not a mapping of allow and deny"),
+        ("namespaces: {a: {deny: r.io}}", "must be a list of patterns"),
+        ("other: x", "unknown setting policy.other"),
+    ],
+)
+def test_a_policy_that_would_not_do_what_it_says_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(f"policy:\n  {text}\n")
+    with pytest.raises(InvalidRequest, match=re.escape(told)):
+        load(path, {})

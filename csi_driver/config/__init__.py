@@ -9,12 +9,14 @@ from csi_driver.config.settings import (
     IGNORED,
     CacheConfig,
     Config,
+    Credentials,
     Features,
     Kubernetes,
+    Policy,
     PullConfig,
     Verification,
 )
 
-__all__ = ["DEFAULT_ENDPOINT", "DEFAULT_NAME", "IGNORED", "CacheConfig", "Config", "Features", "Kubernetes",
-           "LiveConfig", "Mark", "PrefetchEntry",
-           "PullConfig", "Verification", "load"]  # fmt: skip
+__all__ = ["DEFAULT_ENDPOINT", "DEFAULT_NAME", "IGNORED", "CacheConfig", "Config", "Credentials", "Features",
+           "Kubernetes", "LiveConfig", "Mark", "Policy", "PrefetchEntry", "PullConfig", "Verification",
+           "load"]  # fmt: skip

@@ -20,6 +20,7 @@ from csi_driver.config.kinds import (
     size,
     text,
 )
+from csi_driver.config.policy import NamespaceRules, namespaces, patterns
 
 DEFAULT_NAME = "model.csi.modelpack.org"
 DEFAULT_ENDPOINT = "unix:///csi/csi.sock"
@@ -188,6 +189,53 @@ class Verification:
 
 
 @dataclass(frozen=True, slots=True)
+class Credentials:
+    """Where credentials come from, beside volumes' own Secrets and the node's docker config."""
+
+    pod_image_pull_secrets: bool = setting(
+        False,
+        flag,
+        "Whether models are pulled with the pod's imagePullSecrets and those of its service account, too; the driver "
+        "must then be allowed to get pods, serviceaccounts and secrets.",
+        live=True,
+    )
+    image_credential_provider_config: str = setting(
+        "",
+        optional_path,
+        "kubelet's CredentialProviderConfig, a file or a directory of them; empty means no credential providers.",
+        live=True,
+    )
+    image_credential_provider_bin_dir: str = setting(
+        "", optional_path, "Where the programs of the credential providers lie.", live=True
+    )
+    credential_helper_dir: str = setting(
+        "",
+        optional_path,
+        "Where the docker-credential-… programs lie that the node's docker config names; empty means PATH.",
+        live=True,
+    )
+    program_timeout_in_seconds: float = setting(
+        30.0, number(0.1, 100), "How long a credential provider or helper may run.", live=True
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Which models pods may have; see docs/security.md for the form of patterns."""
+
+    allow: tuple[str, ...] = setting(
+        (), patterns, "Registries, or repositories of them, that models may come from; empty means all.", live=True
+    )
+    deny: tuple[str, ...] = setting((), patterns, "Those that none may come from, whatever allows it.", live=True)
+    namespaces: tuple[NamespaceRules, ...] = setting(
+        (),
+        namespaces,
+        "For namespaces, by name or glob: an `allow` in place of the one above, a `deny` besides it.",
+        live=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything the driver needs to know before it starts."""
 
@@ -219,4 +267,6 @@ class Config:
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     kubernetes: Kubernetes = field(default_factory=Kubernetes)
     verification: Verification = field(default_factory=Verification)
+    credentials: Credentials = field(default_factory=Credentials)
+    policy: Policy = field(default_factory=Policy)
     ignored: tuple[str, ...] = ()  # settings of the Go driver that were given and have no effect

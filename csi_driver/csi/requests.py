@@ -10,6 +10,7 @@ from pathlib import Path
 from csi_driver.csi import attributes
 from csi_driver.csi.attributes import shown
 from csi_driver.csi.pb import csi_pb2, model_csi_pb2
+from csi_driver.csi.tokens import SERVICE_ACCOUNT_TOKENS, read_tokens
 from csi_driver.errors import InvalidRequest
 from csi_driver.oci.policy import PullPolicy
 from csi_driver.oci.reference import Reference
@@ -43,6 +44,7 @@ def publish_spec(request: csi_pb2.NodePublishVolumeRequest, service_name: str) -
         pull_policy=asked.pull_policy,
         keychain=_keychain(request.secrets),
         pod=asked.pod,
+        tokens=read_tokens(request.volume_context, request.secrets),
     )
 
 
@@ -147,4 +149,5 @@ def _check_capability(capability: csi_pb2.VolumeCapability | None) -> None:
 
 def _keychain(secrets: Mapping[str, str]) -> Keychain | None:
     """The credentials that come with a request; none means the node's own."""
-    return Keychain.from_secrets(dict(secrets)) if secrets else None
+    own = {key: value for key, value in secrets.items() if key != SERVICE_ACCOUNT_TOKENS}
+    return Keychain.from_secrets(own) if own else None

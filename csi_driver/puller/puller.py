@@ -94,6 +94,8 @@ class Puller:
         the pull is when this caller begins to wait for it, and then as often as it asks to. Raises `StillPulling`
         at the deadline, while the pull goes on, and otherwise what went wrong in resolving or pulling.
         """
+        if known:
+            self._resolver.permit(request, request.reference)
         digest = Digest.parse(known) if known else self._resolve(request, wait)
         key = snapshot_key(request.reference.host, digest, request.selection)
         with self._cache.lease(key):
@@ -102,8 +104,7 @@ class Puller:
                 self._metrics.cache_hits.inc(request.urgent)
             else:
                 snapshot = self._join(key, digest, request, wait, told)
-            if not known:
-                self._check_parents(snapshot, request, wait)
+            self._check_parents(snapshot, request, None if known else wait)
             yield snapshot
 
     def cached(self, key: str) -> Snapshot | None:
@@ -159,10 +160,16 @@ class Puller:
         with self._tracing.span("resolve", reference=request.reference, policy=request.policy):
             return self._resolver.resolve(request, wait)
 
-    def _check_parents(self, snapshot: Snapshot, request: PullRequest, wait: Wait) -> None:
-        """Raise unless this caller may read all models that the snapshot holds parts of, whoever had it pulled."""
-        for parent in snapshot.parents:
-            self._resolver.resolve(request.of_parent(Reference.parse(parent), request.policy), wait)
+    def _check_parents(self, snapshot: Snapshot, request: PullRequest, wait: Wait | None) -> None:
+        """Raise unless this caller may read all models that the snapshot holds parts of, whoever had it pulled.
+
+        Without a `wait` only the policy is asked.
+        """
+        for parent in map(Reference.parse, snapshot.parents):
+            if wait:
+                self._resolver.resolve(request.of_parent(parent, request.policy), wait)
+            else:
+                self._resolver.permit(request, parent)
 
     def _join(self, key: str, digest: Digest, request: PullRequest, wait: Wait, told: Told | None) -> Snapshot:
         """The snapshot, from a pull that is under way or from one of the caller's own.

@@ -24,6 +24,7 @@ class PullRequest:
     keychain: Keychain | None = field(default=None, repr=False)
     is_parent: bool = False
     urgent: bool = True
+    namespace: str = ""  # of the pod that it is for, if that is known
 
     def of_parent(self, reference: Reference, policy: PullPolicy) -> "PullRequest":
         """The same caller's request for a model that this one builds on."""

@@ -1,15 +1,19 @@
 """Which manifest a reference means now, and whether the caller may have it.
 
 Credentials decide access, also to what the node already holds: a model is given only to a caller whose credentials (or
-the node's) can read its manifest at the registry, or could within the configured time. What they could read is
-remembered under a keyed hash of the credentials, so that a copy pulled with one pod's secret opens no door to another.
+the node's) can read its manifest at the registry, or could within the configured time. What one of them could read is
+remembered under keyed hashes of that one and of its holder: a copy pulled with one pod's secret opens no door to
+another, and a new password of the same Secret or service account closes none.
 """
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from csi_driver import log
 from csi_driver.cache.references import References, Remembered
 from csi_driver.cache.store import Cache
+from csi_driver.config import Policy
 from csi_driver.errors import AccessDenied, NotFound, StillPulling, Unauthenticated, Unavailable
 from csi_driver.inflight import Deadline, Flights, Pool, Wait
 from csi_driver.oci.descriptor import Descriptor, Platform
@@ -17,29 +21,44 @@ from csi_driver.oci.digest import Digest
 from csi_driver.oci.index import choose
 from csi_driver.oci.manifest import Index, Manifest, parse_manifest
 from csi_driver.oci.policy import PullPolicy
+from csi_driver.oci.reference import Reference
+from csi_driver.puller.policy import check
 from csi_driver.puller.request import PullRequest, snapshot_key
 from csi_driver.registry.client import FetchedManifest, Registry, Repository
+from csi_driver.registry.keychain import NODE, owners
 
 _SECONDS_TO_FIND = 120.0  # what a registry gets for a reference, all indexes, redirects and tries together
 
-NODE = "node"  # the fingerprint of whoever brings no credentials of its own, and so uses the node's
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the registry named, and who may have it: those that hold the credential which it was told to."""
+
+    digest: Digest
+    owners: tuple[str, ...]
 
 
 class Resolver:
     """Turns references into manifests, asking the registry when the policy or the caller's rights demand it.
 
-    `access_ttl` is in seconds. `secret` keys the fingerprints of credentials; it stays on this node.
+    `access_ttl` is in seconds. `secret` keys the names under which credentials are remembered; it stays on this node.
+    `policy` is what the operator allows now.
     """
 
     def __init__(self, *, registry: Registry, cache: Cache, references: References, platform: Platform,
-                 access_ttl: float, secret: bytes) -> None:  # fmt: skip
+                 access_ttl: float, secret: bytes, policy: Callable[[], Policy]) -> None:  # fmt: skip
         self._registry = registry
         self._cache = cache
         self._references = references
-        self._flights: Flights[tuple[str, str], Digest] = Flights(Pool("resolve", 32), outlives_callers=True)
+        self._flights: Flights[tuple[str, tuple[str, ...]], _Told] = Flights(Pool("resolve", 32), outlives_callers=True)
         self._platform = platform
         self._access_ttl = access_ttl
         self._secret = secret
+        self._policy = policy
+
+    def permit(self, request: PullRequest, reference: Reference) -> None:
+        """Raise `AccessDenied` unless the operator's policy lets the caller have `reference`."""
+        check(self._policy(), reference, request.namespace)
 
     def resolve(self, request: PullRequest, wait: Wait) -> Digest:
         """The digest of the manifest that `request` means for this caller.
@@ -47,9 +66,13 @@ class Resolver:
         Raises `StillPulling` at the deadline and, as the registry answers, `NotFound`, `Unauthenticated`,
         `AccessDenied`, `Unavailable`, `UnsupportedArtifact` or `ContentMismatch`.
         """
-        fingerprint = self._fingerprint(request)
-        known = self._recall(request, fingerprint)
-        if known and self._suffices(known, request):
+        self.permit(request, request.reference)
+        known = self._recall(request, (NODE,))
+        if known and self._is_fresh(known, request):
+            return known.digest  # everybody may have it: who asks need not be found out
+        own = self._owners(request)
+        known = self._recall(request, (*own, NODE))
+        if known and (request.policy is PullPolicy.NEVER or self._is_fresh(known, request)):
             return known.digest
         if request.policy is PullPolicy.NEVER:
             raise NotFound(
@@ -57,7 +80,7 @@ class Resolver:
                 "pull it first, or use IfNotPresent"
             )
         try:
-            current = self._ask(request, fingerprint, wait)
+            told = self._ask(request, own, wait)
         except Unavailable as error:
             if known is None or request.policy is PullPolicy.ALWAYS:
                 raise
@@ -67,56 +90,61 @@ class Resolver:
                 reason=error,
             )
             return known.digest
-        if known and known.digest != current:
-            self._references.remember(str(request.reference), _before(fingerprint), known.digest)
-        return known.digest if known and request.policy is PullPolicy.IF_NOT_PRESENT else current
+        if known and known.digest != told.digest:
+            for owner in told.owners:
+                self._references.remember(str(request.reference), _before(owner), known.digest)
+        return known.digest if known and request.policy is PullPolicy.IF_NOT_PRESENT else told.digest
 
-    def _suffices(self, known: Remembered, request: PullRequest) -> bool:
-        """Whether what is remembered answers the request without asking the registry."""
-        if request.policy is PullPolicy.NEVER:
-            return True
+    def _is_fresh(self, known: Remembered, request: PullRequest) -> bool:
+        """Whether what is remembered is young enough not to ask the registry, where the pull policy lets that be."""
         age = time.time() - known.seen_at
         return request.policy is PullPolicy.IF_NOT_PRESENT and 0 <= age <= self._access_ttl
 
-    def _fingerprint(self, request: PullRequest) -> str:
+    def _owners(self, request: PullRequest) -> tuple[str, ...]:
+        """Whom the caller's own credentials make it; nobody in particular if it brings none."""
         reference, keychain = request.reference, request.keychain
-        if keychain is None or not keychain.credentials(reference.host, reference.repository):
-            return NODE
-        return keychain.fingerprint(reference.host, reference.repository, self._secret)
+        return keychain.owners(reference.host, reference.repository, self._secret) if keychain else ()
 
-    def _recall(self, request: PullRequest, fingerprint: str) -> Remembered | None:
-        """What these credentials, or else the node's, were last given for the reference and is still here.
+    def _recall(self, request: PullRequest, owners: tuple[str, ...]) -> Remembered | None:
+        """What one of these was last given for the reference and is still here, the latest of it.
 
         A reference that has moved to what nobody has pulled yet still means what it meant before.
         """
-        for owner in dict.fromkeys((fingerprint, _before(fingerprint), NODE, _before(NODE))):
-            known = self._references.recall(str(request.reference), owner)
-            if known and (
-                request.is_parent
-                or self._cache.snapshot(snapshot_key(request.reference.host, known.digest, request.selection))
-            ):
-                return known
+        for before in (False, True):
+            names = [_before(owner) if before else owner for owner in owners]
+            recalled = [self._references.recall(str(request.reference), name) for name in names]
+            known = [each for each in recalled if each and self._is_here(each, request)]
+            if known:
+                return max(known, key=lambda each: each.seen_at)
         return None
 
-    def _ask(self, request: PullRequest, fingerprint: str, wait: Wait) -> Digest:
+    def _is_here(self, known: Remembered, request: PullRequest) -> bool:
+        if request.is_parent:
+            return True
+        return self._cache.snapshot(snapshot_key(request.reference.host, known.digest, request.selection)) is not None
+
+    def _ask(self, request: PullRequest, own: tuple[str, ...], wait: Wait) -> _Told:
         name = str(request.reference)
         try:
-            return self._flights.join((name, fingerprint), lambda _: self._fetch(request, fingerprint), wait)
+            return self._flights.join((name, own), lambda _: self._fetch(request, own), wait)
         except TimeoutError:
             raise StillPulling(f"pulling {name}: the registry has not answered yet") from None
 
-    def _fetch(self, request: PullRequest, fingerprint: str) -> Digest:
+    def _fetch(self, request: PullRequest, own: tuple[str, ...]) -> _Told:
         name = str(request.reference)
         repository = self._registry.repository(request.reference, request.keychain)
         try:
             fetched, _ = find(repository, request.reference.selector, self._platform)
         except (NotFound, Unauthenticated, AccessDenied):
-            self._references.forget(name, fingerprint)
-            self._references.forget(name, _before(fingerprint))
+            for owner in own or (NODE,):
+                self._references.forget(name, owner)
+                self._references.forget(name, _before(owner))
             raise
         self._cache.put_manifest(fetched.digest, fetched.body)
-        self._references.remember(name, fingerprint, fetched.digest)
-        return fetched.digest
+        told = _Told(fetched.digest, owners(fetched.reader, self._secret))
+        for owner in told.owners:
+            self._references.remember(name, owner, fetched.digest)
+        return told
 
 
 def find(repository: Repository, selector: str, platform: Platform) -> tuple[FetchedManifest, Manifest]:

@@ -59,6 +59,12 @@ class Access:
         """More tries than one request can need: as nobody, and each credential with an old and a new token."""
         return 2 * len(self._credentials) + 2
 
+    @property
+    def reader(self) -> Credential | None:
+        """The credential that the registry last let in; None if that was nobody in particular."""
+        proven = self._proven
+        return self._credentials[proven.number] if proven and proven.header is not None else None
+
     def grant(self) -> Grant:
         """What to send now; a token near its end is replaced first."""
         with self._lock:

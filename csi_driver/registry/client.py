@@ -1,9 +1,10 @@
 """A registry, and one repository of it as one caller sees it."""
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
-from csi_driver.errors import ContentMismatch, NotFound, UnsupportedArtifact
+from csi_driver.errors import AccessDenied, ContentMismatch, NotFound, Unauthenticated, UnsupportedArtifact
 from csi_driver.inflight import Deadline
 from csi_driver.oci.descriptor import Descriptor
 from csi_driver.oci.digest import Digest
@@ -29,11 +30,15 @@ from csi_driver.registry.url import Url
 
 @dataclass(frozen=True, slots=True)
 class FetchedManifest:
-    """A manifest as the registry sent it: `digest` is that of `body`, `media_type` is without parameters."""
+    """A manifest as the registry sent it: `digest` is that of `body`, `media_type` is without parameters.
+
+    `reader` is the credential that it was given to; None if it would have been given to nobody in particular, too.
+    """
 
     digest: Digest
     media_type: str
     body: bytes = field(repr=False)
+    reader: Credential | None = None
 
 
 class Registry:
@@ -71,14 +76,14 @@ class Registry:
         """
         keys = keychain.then(self._node_keychain) if keychain else self._node_keychain
         name, repository = f"{reference.host}/{reference.repository}", reference.repository
-        credentials = keys.credentials(reference.host, repository)
+        found = keys.find(reference.host, repository)
 
         def session(host: Host, actions: str) -> Session:
             access = Access(
                 host=host,
                 repository=repository,
                 actions=actions,
-                credentials=self._mirrors_own(host, repository) if host.is_mirror else credentials,
+                credentials=self._mirrors_own(host, repository) if host.is_mirror else found.credentials,
                 tokens=self._tokens,
             )
             send, retry = self._transport.send, self._retry
@@ -89,7 +94,7 @@ class Registry:
             return Route(sessions=sessions, outages=self._outages, retry=self._retry, name=name)
 
         hosts = self._hosts.hosts(reference.host, self._base(reference).below("v2"))
-        return Repository(pulls=route("pull"), pushes=route("pull,push"))
+        return Repository(pulls=route("pull"), pushes=route("pull,push"), troubles=found.troubles)
 
     def _mirrors_own(self, host: Host, repository: str) -> tuple[Credential, ...]:
         return self._node_keychain.credentials(host.root.authority, repository)
@@ -112,9 +117,11 @@ class Repository:
     `UnsupportedArtifact` for an answer that means none of these.
     """
 
-    def __init__(self, *, pulls: Route, pushes: Route) -> None:
+    def __init__(self, *, pulls: Route, pushes: Route, troubles: Sequence[str] = ()) -> None:
+        """`troubles` is why there may be fewer credentials than there should be, for those who are refused."""
         self._pulls = pulls
         self._pushes = pushes
+        self._troubles = troubles
 
     def manifest(self, selector: str, deadline: Deadline | None = None) -> FetchedManifest:
         """The manifest or index under a tag or digest, in one GET to each host that is asked.
@@ -132,9 +139,10 @@ class Repository:
             found = _manifest(session.send(request, what), selector, what)
             if session.host.is_mirror:
                 parse_manifest(found.body, found.media_type)  # what makes no sense is asked of the next host
-            return found
+            return replace(found, reader=session.reader)
 
-        return self._pulls.ask(Capability.RESOLVE, ask)
+        with self._troubles_told():
+            return self._pulls.ask(Capability.RESOLVE, ask)
 
     def blob(self, descriptor: Descriptor) -> BlobSource:
         """The blob that `descriptor` describes; nothing is sent yet."""
@@ -161,6 +169,16 @@ class Repository:
     def push_manifest(self, selector: str, body: bytes, media_type: str) -> Digest:
         """Store a manifest under a tag or its digest, see `push.push_manifest`."""
         return push.push_manifest(self._pushes.first(Capability.PUSH), selector, body, media_type)
+
+    @contextmanager
+    def _troubles_told(self) -> Iterator[None]:
+        """Let a refusal say which credentials could not be had."""
+        try:
+            yield
+        except (Unauthenticated, AccessDenied, NotFound) as error:
+            if not self._troubles:
+                raise
+            raise type(error)("; ".join((str(error), *self._troubles))) from error
 
 
 def _manifest(answer: Answer, selector: str, what: str) -> FetchedManifest:

@@ -16,13 +16,15 @@ class Credential:
     """What is known to one registry; no part of it is ever shown.
 
     In the order of use: `registry_token` is sent to the registry as it is, `identity_token` is exchanged for one at
-    the token service, and so are user name and password, which Basic authentication takes as well.
+    the token service, and so are user name and password, which Basic authentication takes as well. `holder` tells who
+    has it, where that is known and lasts longer than the rest; see `keychain.owners`.
     """
 
     username: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
     identity_token: str = field(default="", repr=False)
     registry_token: str = field(default="", repr=False)
+    holder: str = field(default="", compare=False)
 
     @classmethod
     def of_entry(cls, entry: Mapping[str, object]) -> Self | None:

@@ -9,6 +9,7 @@ from csi_driver import log
 from csi_driver.errors import Unauthenticated
 from csi_driver.registry.access import Access, Grant
 from csi_driver.registry.answers import details, refusal, warnings
+from csi_driver.registry.credential import Credential
 from csi_driver.registry.host import Host
 from csi_driver.registry.message import Answer, Request, Send
 from csi_driver.registry.redirect import follow
@@ -30,6 +31,11 @@ class Session:
         self.host = host
         self.name = name
         self.retry = retry
+
+    @property
+    def reader(self) -> Credential | None:
+        """With which credential the registry gave its last answer; None for nobody's."""
+        return self._access.reader
 
     def url(self, path: str) -> Url:
         """The URL of `path` within the repository (distribution-spec "Endpoints", and "Registry Proxying" for `ns`)."""

@@ -19,6 +19,7 @@ from csi_driver.inflight import Dropped, KeyedLocks, Lock, Wait
 from csi_driver.puller.puller import Told
 from csi_driver.puller.request import PullRequest
 from csi_driver.volumes.announcer import Announcer
+from csi_driver.volumes.credentials import Credentials
 from csi_driver.volumes.predecessor import Predecessor
 from csi_driver.volumes.records import Records
 from csi_driver.volumes.volume import PublishSpec, Volume, VolumeStats
@@ -51,6 +52,7 @@ class Publisher:
         self,
         *,
         puller: Puller,
+        credentials: Credentials,
         records: Records,
         mounts: Mounts,
         announcer: Announcer,
@@ -59,6 +61,7 @@ class Publisher:
         noexec: bool,
     ) -> None:
         self._puller = puller
+        self._credentials = credentials
         self._records = records
         self._mounts = mounts
         self._announcer = announcer
@@ -82,7 +85,13 @@ class Publisher:
             if known and self._is_published(known, spec.target_path):
                 return
             self._refuse_occupied(spec)
-            request = PullRequest(spec.reference, spec.selection, spec.policy, spec.keychain)
+            request = PullRequest(
+                spec.reference,
+                spec.selection,
+                spec.policy,
+                self._credentials.keychain(spec),
+                namespace=spec.pod.namespace if spec.pod else "",
+            )
             digest = known.manifest_digest if known else None
             with (
                 self._announcer.publishing(spec) as story,

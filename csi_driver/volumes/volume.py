@@ -25,6 +25,14 @@ class Pod:
 
 
 @dataclass(frozen=True, slots=True)
+class Tokens:
+    """What kubelet gave of the pod's service account (CSIDriver.spec.tokenRequests); no part of it is ever shown."""
+
+    by_audience: Mapping[str, str] = field(default_factory=dict, repr=False)
+    account_uid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class PublishSpec:
     """One NodePublishVolume request, checked."""
 
@@ -35,6 +43,7 @@ class PublishSpec:
     pull_policy: PullPolicy | None = None
     keychain: Keychain | None = field(default=None, repr=False)
     pod: Pod | None = None
+    tokens: Tokens = field(default_factory=Tokens, repr=False)
 
     @property
     def policy(self) -> PullPolicy:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from csi_driver.config import PullConfig
-from csi_driver.errors import AccessDenied, NotFound, StillPulling, Unauthenticated
+from csi_driver.errors import AccessDenied, NotFound, StillPulling, Unauthenticated, Unavailable
 from csi_driver.inflight import spawn
+from csi_driver.oci.digest import Digest
 from tests.fixtures.driver import Node, RunningDriver, content
 from tests.fixtures.models import MANIFEST_TYPE
 from tests.fixtures.registry import EmbeddedRegistry
@@ -75,6 +76,131 @@ def test_who_was_allowed_before_stays_allowed_while_the_registry_is_down(node: N
         assert content(driver.publish("b", reference, secrets=alice)) == MODEL
         with pytest.raises(Exception, match=registry.host):
             driver.publish("c", reference)
+
+
+SELECTORS = pytest.mark.parametrize("selector", ["tag", "digest"])
+
+
+def reference_of(registry: EmbeddedRegistry, repository: str, selector: str) -> str:
+    body = registry.manifest(repository, "v1")
+    return registry.reference(repository, "v1" if selector == "tag" else str(Digest.of(body)))
+
+
+def pod(namespace: str, name: str) -> dict[str, str]:
+    """What kubelet tells of a pod."""
+    prefix = "csi.storage.k8s.io"
+    return {
+        f"{prefix}/pod.namespace": namespace, f"{prefix}/pod.name": name, f"{prefix}/pod.uid": f"uid of {name}",
+        f"{prefix}/serviceAccount.name": "default",
+    }  # fmt: skip
+
+
+@SELECTORS
+def test_of_two_namespaces_only_the_one_with_a_secret_gets_the_model(
+    registry: EmbeddedRegistry, driver: RunningDriver, selector: str
+) -> None:
+    reference = reference_of(registry, "team/model", selector)
+    assert content(driver.publish("a", reference, pod("team", "a"), secrets=secret(registry, "alice"))) == MODEL
+    for policy in ("IfNotPresent", "Always"):
+        with pytest.raises(Unauthenticated, match="team/model"):
+            driver.publish("b", reference, {**pod("other", "b"), "pullPolicy": policy})
+    with pytest.raises(NotFound, match="not for these credentials"):
+        driver.publish("b", reference, {**pod("other", "b"), "pullPolicy": "Never"})
+    assert not driver.node.target("b").exists()
+
+
+@SELECTORS
+def test_a_layer_that_a_public_model_shares_with_a_private_one_makes_neither_the_other(
+    registry: EmbeddedRegistry, driver: RunningDriver, selector: str
+) -> None:
+    registry.access.users["bob"] = "builder"
+    registry.access.grants["bob"] = ["public/*"]
+    registry.push_model("public/model", "v1", {**MODEL, "README.md": b"everybody's"})
+    private, public = (reference_of(registry, name, selector) for name in ("team/model", "public/model"))
+    bob = {"username": "bob", "password": "builder"}
+    first = driver.publish("a", private, secrets=secret(registry, "alice"))
+    registry.forget_requests()
+    second = driver.publish("b", public, secrets=bob)
+    assert (first / "weights.bin").samefile(second / "weights.bin")
+    assert registry.count("GET", f"/v2/*/blobs/{Digest.of(MODEL['weights.bin'])}") == 0
+    for policy in ("IfNotPresent", "Always"):
+        with pytest.raises((Unauthenticated, AccessDenied), match="team/model"):
+            driver.publish("c", private, {"pullPolicy": policy}, secrets=bob)
+
+
+@SELECTORS
+def test_while_the_registry_is_down_those_go_on_that_were_allowed_and_no_others(
+    registry: EmbeddedRegistry, node: Node, selector: str
+) -> None:
+    node.pull = PullConfig(retry_patience_in_seconds=0.0, access_ttl_in_seconds=0.0)
+    reference = reference_of(registry, "team/model", selector)
+    allowed = {"pullPolicy": "IfNotPresent"}
+    with node.driver() as driver:
+        driver.publish("a", reference, secrets=secret(registry, "alice"))
+        registry.go_down()
+        assert content(driver.publish("b", reference, allowed, secrets=secret(registry, "alice"))) == MODEL
+        for refused in (None, secret(registry, "mallory"), secret(registry, "alice", "wrong")):
+            with pytest.raises(Unavailable, match=registry.host):
+                driver.publish("c", reference, allowed, secrets=refused)
+    with node.driver() as driver:  # what is remembered outlives the driver
+        assert content(driver.publish("d", reference, allowed, secrets=secret(registry, "alice"))) == MODEL
+        with pytest.raises(Unavailable, match=registry.host):
+            driver.publish("e", reference, allowed)
+
+
+@pytest.mark.parametrize(("ttl", "asked"), [(0.0, True), (600.0, False)])
+def test_for_how_long_the_registry_is_not_asked_again_is_a_setting(
+    registry: EmbeddedRegistry, node: Node, ttl: float, asked: bool
+) -> None:
+    node.pull = PullConfig(retry_patience_in_seconds=0.0, access_ttl_in_seconds=ttl)
+    reference, alice = registry.reference("team/model", "v1"), secret(registry, "alice")
+    policy = {"pullPolicy": "IfNotPresent"}
+    with node.driver() as driver:
+        driver.publish("a", reference, policy, secrets=alice)
+        registry.forget_requests()
+        driver.publish("b", reference, policy, secrets=alice)
+        assert (registry.count("GET", "/v2/team/model/manifests/v1") > 0) == asked
+
+
+def test_a_permission_that_was_withdrawn_is_not_remembered_in_an_outage(registry: EmbeddedRegistry, node: Node) -> None:
+    node.pull = PullConfig(retry_patience_in_seconds=0.0, access_ttl_in_seconds=0.0)
+    reference, alice = registry.reference("team/model", "v1"), secret(registry, "alice")
+    policy = {"pullPolicy": "IfNotPresent"}
+    with node.driver() as driver:
+        driver.publish("a", reference, policy, secrets=alice)
+        registry.access.users["alice"] = "changed"
+        registry.access.revoke_tokens()
+        with pytest.raises(Unauthenticated):
+            driver.publish("b", reference, policy, secrets=alice)
+        registry.go_down()
+        with pytest.raises(Unavailable):
+            driver.publish("c", reference, policy, secrets=alice)
+
+
+def test_of_several_credentials_only_the_one_that_could_read_is_remembered(
+    registry: EmbeddedRegistry, node: Node
+) -> None:
+    node.pull = PullConfig(retry_patience_in_seconds=0.0, access_ttl_in_seconds=0.0)
+    mallory, alice = (b64encode(f"{user}:{USERS[user]}".encode()).decode() for user in ("mallory", "alice"))
+    auths = {f"{registry.host}/team": {"auth": mallory}, registry.host: {"auth": alice}}
+    both, policy = {".dockerconfigjson": json.dumps({"auths": auths})}, {"pullPolicy": "IfNotPresent"}
+    reference = registry.reference("team/model", "v1")
+    with node.driver() as driver:
+        driver.publish("a", reference, policy, secrets=both)
+        registry.go_down()
+        assert content(driver.publish("b", reference, policy, secrets=secret(registry, "alice"))) == MODEL
+        with pytest.raises(Unavailable):
+            driver.publish("c", reference, policy, secrets=secret(registry, "mallory"))
+
+
+def test_a_model_for_everybody_stays_so_in_an_outage_whoever_pulled_it(node: Node) -> None:
+    node.pull = PullConfig(retry_patience_in_seconds=0.0, access_ttl_in_seconds=0.0)
+    with EmbeddedRegistry() as registry, node.driver() as driver:
+        registry.push_model("public/model", "v1", MODEL)
+        reference, policy = registry.reference("public/model", "v1"), {"pullPolicy": "IfNotPresent"}
+        driver.publish("a", reference, policy, secrets={"username": "alice", "password": "wonderland"})
+        registry.go_down()
+        assert content(driver.publish("b", reference, policy)) == MODEL
 
 
 def test_no_secret_is_ever_on_disk_or_in_a_message(registry: EmbeddedRegistry, driver: RunningDriver) -> None:

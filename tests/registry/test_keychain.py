@@ -10,7 +10,7 @@ import pytest
 
 from csi_driver.errors import InvalidRequest, Unavailable
 from csi_driver.registry.credential import Credential
-from csi_driver.registry.keychain import Keychain
+from csi_driver.registry.keychain import NODE, Keychain, owners
 
 
 def auth(text: str) -> dict[str, str]:
@@ -140,13 +140,42 @@ def test_one_keychain_goes_before_the_other_and_nothing_is_tried_twice() -> None
     assert [one.username for one in first.then(second).credentials("r.io", "m")] == ["a", "b"]
 
 
-def test_a_fingerprint_tells_credentials_apart_and_nothing_about_them() -> None:
-    def fingerprint(password: str, key: bytes = b"key") -> str:
-        return secret({"r.io": auth(f"a:{password}")}).fingerprint("r.io", "m", key)
+def test_owners_tell_credentials_apart_and_nothing_about_them() -> None:
+    def of(password: str, key: bytes = b"key") -> str:
+        [owner] = secret({"r.io": auth(f"a:{password}")}).owners("r.io", "m", key)
+        return owner
 
-    assert fingerprint("1") == fingerprint("1")
-    assert len({fingerprint("1"), fingerprint("2"), fingerprint("1", b"other key")}) == 3
-    assert fingerprint("1") != Keychain.anonymous().fingerprint("r.io", "m", b"key")
+    assert of("1") == of("1")
+    assert len({of("1"), of("2"), of("1", b"other key")}) == 3
+    assert "1" * 8 not in of("1" * 8)
+    assert Keychain.anonymous().owners("r.io", "m", b"key") == ()
+
+
+def test_every_credential_is_an_owner_of_its_own() -> None:
+    one, other = auth("a:1"), auth("b:2")
+    both, first, second, none = (
+        secret(auths).owners("r.io", "m", b"key")
+        for auths in ({"r.io": one, "*.io": other}, {"r.io": one}, {"r.io": other}, {"s.io": one})
+    )
+    assert both == (*first, *second)
+    assert none == ()
+
+
+def test_a_holder_is_the_same_owner_whatever_its_password_is_now() -> None:
+    def of(password: str, holder: str) -> set[str]:
+        return set(owners(Credential("a", password, holder=holder), b"key"))
+
+    assert len(of("1", "secret x") & of("2", "secret x")) == 1
+    assert of("1", "secret x") & of("2", "secret y") == set()
+    assert len(of("1", "secret x") & of("1", "secret y")) == 1
+    assert of("1", "") < of("1", "secret x")
+
+
+def test_what_needs_no_credential_and_what_the_node_has_belongs_to_all_of_the_node(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {"r.io": auth("a:1")}}))
+    node = Keychain.from_docker_config(tmp_path)
+    [credential] = node.credentials("r.io", "m")
+    assert owners(credential, b"key") == owners(None, b"key") == node.owners("r.io", "m", b"key") == (NODE,)
 
 
 def test_the_node_file_is_read_again_when_it_changes(tmp_path: Path) -> None:

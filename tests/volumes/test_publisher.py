@@ -13,16 +13,21 @@ from typing import Any
 import pytest
 
 from csi_driver.cache.snapshots import Snapshot
+from csi_driver.config import Credentials as Settings
 from csi_driver.errors import Busy, Conflict, InvalidRequest, NotFound, StillPulling, Unavailable
 from csi_driver.host.mounts import Mounts
 from csi_driver.inflight import Deadline, Wait, spawn
+from csi_driver.kube.api import Api
+from csi_driver.kube.pods import Pods
 from csi_driver.oci.digest import Digest
 from csi_driver.oci.reference import Reference
 from csi_driver.oci.selection import Selection
 from csi_driver.puller.puller import Told
 from csi_driver.puller.request import PullRequest, snapshot_key
+from csi_driver.registry.keychain import Providers
 from csi_driver.transfer.progress import Totals
 from csi_driver.volumes.announcer import Announcement, Announcer
+from csi_driver.volumes.credentials import Credentials
 from csi_driver.volumes.predecessor import Predecessor
 from csi_driver.volumes.publisher import Publisher
 from csi_driver.volumes.records import Records
@@ -106,6 +111,9 @@ class Node:
     def new_publisher(self) -> Publisher:
         return Publisher(
             puller=self.models,
+            credentials=Credentials(
+                pods=Pods(Api(timeout=1.0)), providers=Providers(settings=Settings), settings=Settings
+            ),
             records=self.records,
             mounts=self.mounts,
             announcer=Announcer(post=self.announced.append),

@@ -28,7 +28,7 @@ from csi_driver.cli.registries import registries
 from csi_driver.errors import InvalidRequest
 from csi_driver.inflight import Future, spawn
 from csi_driver.oci.reference import Reference
-from csi_driver.pusher import Pushed, Pusher, Tally
+from csi_driver.pusher import AUTO, PACKINGS, Pushed, Pusher, Tally
 from csi_driver.registry.keychain import Keychain
 
 _LOOK_EVERY = 0.1  # seconds
@@ -40,6 +40,14 @@ _PATIENCE = 30.0  # seconds for a registry that does not answer, in which an upl
 @reference_argument
 @click.option("--name", metavar="TEXT", help="Name of the model.  [default: last part of the repository]")
 @click.option("--family", metavar="TEXT", help="Family of the model, such as llama.  [default: as config.json says]")
+@click.option(
+    "--packing",
+    type=click.Choice(PACKINGS),
+    default=AUTO,
+    show_default=True,
+    help="Form of the layers. raw: every file is one. tar, tar+gzip, tar+zstd: every file with weights is one, all "
+    "others of a role are one together. auto: raw, but tar for the lesser files of a model with very many of them.",
+)
 @secret_option
 @plain_http_option
 @docker_config_option
@@ -52,17 +60,19 @@ def push(
     reference: Reference,
     name: str | None,
     family: str | None,
+    packing: str,
     secret: IO[bytes] | None,
     plain_http: tuple[str, ...],
     output: str,
 ) -> None:
     """Pack DIRECTORY as a ModelPack artifact and push it as REFERENCE. Needs no driver.
 
-    Every file becomes a layer of its own, as with modctl; hidden files, Python bytecode and a Modelfile are left out.
-    What the registry has already is not sent again. The model's creation time is that of its newest file, or
-    $SOURCE_DATE_EPOCH, so that the same files always get the same digest.
+    A Hugging Face download is taken as it is: a directory, a snapshot in its cache, or a whole repository there. Roles
+    follow the kinds of files, as with modctl; hidden files, Python bytecode and a Modelfile are left out. What the
+    registry has already is not sent again. The model's creation time is that of its newest file, or $SOURCE_DATE_EPOCH,
+    so that the same files always get the same digest.
 
-    The JSON has the keys reference, digest, files, size and sent (bytes), skipped (paths left out) and seconds.
+    The JSON has the keys reference, digest, files, layers, size and sent (bytes), skipped (paths left out) and seconds.
     """
     began, tally, keys = time.monotonic(), Tally(), secret_keys(secret)
     keychain, created_at = Keychain.from_secrets(keys) if keys else None, creation_time(os.environ)
@@ -76,6 +86,7 @@ def push(
             created_at=created_at,
             name=name,
             family=family,
+            packing=packing,
         )
         pushed = _watch(spawn("push", work), tally, shown)
     seconds = round(time.monotonic() - began, 3)
@@ -106,7 +117,7 @@ def _watch(work: "Future[Pushed]", tally: Tally, shown: Meter) -> Pushed:
             return work.result(timeout=_LOOK_EVERY)
         if tally.total:
             shown.show("reading", tally.hashed, tally.total)
-            shown.show("sending", tally.settled, tally.total)
+            shown.show("sending", tally.settled, tally.packed)
     return work.result()
 
 
@@ -115,6 +126,7 @@ def _document(pushed: Pushed) -> dict[str, object]:
         "reference": str(pushed.reference),
         "digest": str(pushed.digest),
         "files": pushed.files,
+        "layers": pushed.layers,
         "size": pushed.size,
         "sent": pushed.sent,
         "skipped": list(pushed.skipped),

@@ -19,32 +19,53 @@ _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
-    """What a file held when it was read."""
+class Seen:
+    """A file as it was when it was first looked at."""
 
     found: Found
-    digest: Digest
     status: os.stat_result
+
+    @classmethod
+    def of(cls, found: Found) -> "Seen":
+        """The file as it is now; raises `ContentMismatch` if it has gone, `InvalidRequest` if it may not be read."""
+        with _open(found) as file:
+            return cls(found, os.fstat(file.fileno()))
 
     @property
     def size(self) -> int:
-        """Bytes that were hashed."""
+        """Bytes that it held."""
         return self.status.st_size
 
     def open(self, stop: Stop) -> io.RawIOBase:
-        """The bytes once more, from their beginning; reading raises `Stopping` once `stop` is set."""
+        """The bytes, from their beginning; reading raises `Stopping` once `stop` is set."""
         file = _open(self.found)
         self.check()
         return _Body(file, stop)
 
     def check(self) -> None:
-        """Raise `ContentMismatch` if the file is not what it was when it was hashed."""
+        """Raise `ContentMismatch` if the file is not what it was then."""
         try:
             now = os.stat(self.found.real)
         except OSError as error:
             raise ContentMismatch(f"{self.found.path} has gone while the model was pushed: {error.strerror}") from error
         if _identity(now) != _identity(self.status):
             raise _changed(self.found)
+
+
+@dataclass(frozen=True, slots=True)
+class Content(Seen):
+    """What a file held when it was read."""
+
+    digest: Digest
+
+    @property
+    def diff_id(self) -> Digest:
+        """The digest before compression, of which there is none."""
+        return self.digest
+
+    @property
+    def files(self) -> tuple[Seen, ...]:
+        return (self,)
 
 
 def read(found: Found, stop: Stop, hashed: Callable[[int], None]) -> Content:
@@ -64,7 +85,7 @@ def read(found: Found, stop: Stop, hashed: Callable[[int], None]) -> Content:
         after = os.fstat(file.fileno())
         if _identity(before) != _identity(after) or file.tell() != after.st_size:
             raise _changed(found)
-    return Content(found, Digest("sha256", hasher.hexdigest()), after)
+    return Content(found, after, Digest("sha256", hasher.hexdigest()))
 
 
 def _open(found: Found) -> io.FileIO:

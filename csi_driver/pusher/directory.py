@@ -30,11 +30,12 @@ class Survey:
 def survey(directory: Path) -> Survey:
     """The files under `directory`. A link to a file counts as the file, so Hugging Face snapshots are models.
 
-    Raises `InvalidRequest` naming the entry for what a model cannot hold: devices, pipes and sockets, links to
-    directories, links that lead out of the directory, and names that are not UTF-8.
+    Of a whole repository in Hugging Face's cache it is the snapshot that `refs/main` names, or the only one. Raises
+    `InvalidRequest` naming the entry for what a model cannot hold: devices, pipes and sockets, links to directories,
+    links that lead out of the directory, and names that are not UTF-8.
     """
     try:
-        root = os.path.realpath(directory, strict=True)
+        root = _snapshot(os.path.realpath(directory, strict=True))
         files: list[Found] = []
         skipped: list[str] = []
         for entry, path in _walk(root):
@@ -51,6 +52,25 @@ def survey(directory: Path) -> Survey:
     if not files:
         raise InvalidRequest(f"{directory} holds no file to pack{', only hidden or temporary ones' if skipped else ''}")
     return Survey(tuple(sorted(files, key=lambda file: file.path)), tuple(sorted(skipped)))
+
+
+def _snapshot(root: str) -> str:
+    """The directory with the model's files: `root`, unless it is a repository in Hugging Face's cache."""
+    if not all(os.path.isdir(os.path.join(root, name)) for name in ("blobs", "snapshots")):
+        return root
+    found = sorted(os.listdir(os.path.join(root, "snapshots")))
+    try:
+        with open(os.path.join(root, "refs", "main"), encoding="ascii") as file:
+            main = file.read(100).strip()
+    except (OSError, UnicodeDecodeError):
+        main = ""
+    chosen = main if main in found else found[0] if len(found) == 1 else ""
+    if not chosen:
+        raise InvalidRequest(
+            f"{root} is a repository of Hugging Face's cache with {len(found)} snapshots, and refs/main names none of "
+            f"them: push one of {', '.join(found[:5]) or 'them'} in its snapshots/"
+        )
+    return os.path.join(root, "snapshots", chosen)
 
 
 def _walk(root: str) -> Iterator[tuple["os.DirEntry[str]", str]]:

@@ -1,41 +1,42 @@
-"""What a manifest says about each file: modctl's raw layers with all their annotations."""
+"""What a manifest says about each layer, with all the annotations that modctl writes."""
 
 import stat
-from collections.abc import Iterable
 
 from csi_driver.oci.descriptor import Descriptor
-from csi_driver.oci.media import FILE_METADATA, FILEPATH, Packing, Role, layer_media_type, role_of
+from csi_driver.oci.media import FILE_METADATA, FILEPATH, Packing, layer_media_type
 from csi_driver.oci.metadata import REGULAR_FILE, FileMetadata
 from csi_driver.oci.roles import role_of_file
-from csi_driver.pusher.content import Content
+from csi_driver.pusher.archive import Archive
+from csi_driver.pusher.content import Content, Seen
 
-_ORDER = (Role.WEIGHT_CONFIG, Role.WEIGHT, Role.CODE, Role.DOC)
+
+def descriptor_of(packed: Content | Archive) -> Descriptor:
+    """The layer that was made of a file, or of several.
+
+    One of a single file says its name and the metadata that it had when it was read; the others' names and metadata are
+    in the archive alone, as model-spec has no annotation for several.
+    """
+    if isinstance(packed, Archive):
+        role, packing = packed.bundle.role, packed.bundle.packing
+    else:
+        role, packing = role_of_file(packed.found.path, packed.size), Packing.RAW
+    return Descriptor(
+        media_type=layer_media_type(role, packing),
+        digest=packed.digest,
+        size=packed.size,
+        annotations=_annotations(packed.files[0]) if len(packed.files) == 1 else {},
+    )
 
 
-def descriptor_of(content: Content) -> Descriptor:
-    """The layer that a file becomes, under the name and with the metadata that it had when it was read."""
-    path, status = content.found.path, content.status
+def _annotations(seen: Seen) -> dict[str, str]:
+    path, status = seen.found.path, seen.status
     metadata = FileMetadata(
         name=path.rpartition("/")[2],
         mode=stat.S_IMODE(status.st_mode) & 0o777,
         mtime_ns=status.st_mtime_ns,
-        size=content.size,
+        size=seen.size,
         type_flag=REGULAR_FILE,
         uid=status.st_uid,
         gid=status.st_gid,
     )
-    return Descriptor(
-        media_type=layer_media_type(role_of_file(path, content.size), Packing.RAW),
-        digest=content.digest,
-        size=content.size,
-        annotations={FILEPATH: path, FILE_METADATA: metadata.to_json()},
-    )
-
-
-def in_order(layers: Iterable[Descriptor]) -> tuple[Descriptor, ...]:
-    """Layers as modctl sorts them: configuration, weights, code, documentation, and each by path."""
-    return tuple(sorted(layers, key=_place))
-
-
-def _place(layer: Descriptor) -> tuple[int, str]:
-    return _ORDER.index(role_of(layer.media_type)), layer.annotations[FILEPATH]
+    return {FILEPATH: path, FILE_METADATA: metadata.to_json()}

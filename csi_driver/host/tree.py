@@ -18,6 +18,7 @@ _MAX_DEPTH = 256  # directories above one another; bounds the work that a hostil
 _SURELY_SHORT = 2 * _MAX_DEPTH  # characters
 _DIRECTORY_MODE = 0o555
 _PIECE = 1 << 20
+_NO_SUCH_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 
 
 class PathTaken(UnsupportedArtifact):
@@ -80,7 +81,9 @@ class TreeWriter:
         try:
             source = self._directories.open(source_parent)
             regular = stat.S_ISREG(os.stat(source_name, dir_fd=source, follow_symlinks=False).st_mode)
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError as error:
+            if error.errno not in _NO_SUCH_FILE:
+                raise
             regular = False
         if not regular:
             raise UnsupportedArtifact(f"hard link {path!r} to {existing!r}, which is no regular file written before it")

@@ -1,7 +1,6 @@
 """One way to prove who is asking, as an entry of a docker config.json holds it."""
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -78,7 +77,7 @@ def _split(auth: str) -> tuple[str, str] | None:
     compact = "".join(auth.split()).rstrip("=")
     try:
         text = base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # no base64, or nothing that is text
         return None
     username, colon, password = text.partition(":")
     return (username, password.rstrip("\0")) if colon else None

@@ -339,3 +339,8 @@ def test_a_full_disk_is_named_as_such(new_filesystem: NewFilesystem) -> None:
         write(tree, "file", b"")
         with pytest.raises(NoSpace, match=r"'more'.*No space left"):
             write(tree, "more", b"")
+
+
+def test_a_hard_link_to_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedArtifact, match="no regular file"):
+        TreeWriter(tmp_path).hardlink("l", "n" * 256)

@@ -19,6 +19,7 @@ FILES = (
     "requirements-build.lock",
     "requirements-demo.lock",
     "requirements-e2e.lock",
+    "requirements-fuzz.lock",
 )
 
 
@@ -100,6 +101,7 @@ def test_every_entry_is_one_version_with_its_hashes_and_no_address(name: str) ->
         ("requirements-build.lock", list(group("build"))),
         ("requirements-demo.lock", list(group("demo"))),
         ("requirements-e2e.lock", list(group("e2e"))),
+        ("requirements-fuzz.lock", list(group("fuzz"))),
     ],
     ids=FILES,
 )

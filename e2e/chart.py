@@ -68,13 +68,10 @@ class Helm:
             command, input=json.dumps(values or {}), capture_output=True, text=True, timeout=60, check=False
         )
 
-    def render(self, values: Values | None = None, *, kubernetes: str = "1.35") -> Objects:
-        """The chart's objects as a release `models` in the namespace `model-csi`."""
-        said = succeeded(
-            self.run(
-                "template", "models", "--namespace", "model-csi", "--kube-version", kubernetes, values=values
-            )
-        )  # fmt: skip
+    def render(self, values: Values | None = None, *, kubernetes: str = "1.35", release: str = "models") -> Objects:
+        """The chart's objects as a release in the namespace `model-csi`."""
+        options = ["--namespace", "model-csi", "--kube-version", kubernetes]
+        said = succeeded(self.run("template", release, *options, values=values))
         return Objects(item for item in yaml.safe_load_all(said) if item)
 
 

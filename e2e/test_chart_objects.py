@@ -31,7 +31,7 @@ def test_kubernetes_knows_every_field_of_every_object(helm: Helm, path: Path, ve
     kubernetes = pytest.importorskip("kubernetes_validate", reason="make e2e installs kubernetes-validate")
     values = case(path.name.removesuffix("-values.yaml"))
     if version == OLDEST:  # which has no ValidatingAdmissionPolicy
-        values = {**values, "admissionPolicy": {}, "rbac": {"ownNodeOnly": False}}
+        values = {**values, "admissionPolicy": {}}
 
     for item in helm.render(values, kubernetes=f"{version}.0"):
         if not item["apiVersion"].startswith("monitoring.coreos.com/"):
@@ -91,13 +91,14 @@ EVENTS = {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch
 NODES = {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "patch"]}
 CSI_NODES = {"apiGroups": ["storage.k8s.io"], "resources": ["csinodes"], "verbs": ["get"]}
 CREDENTIALS = {"apiGroups": [""], "resources": ["pods", "serviceaccounts", "secrets"], "verbs": ["get"]}
+NODE_LABELS: Values = {"config": {"kubernetes": {"node_labels": 5}}}
 
 
 @pytest.mark.parametrize(
     ("values", "rules"),
     [
         ({"config": {"kubernetes": {"events": True}}}, [EVENTS]),
-        ({"config": {"kubernetes": {"node_labels": 5}}}, [NODES]),
+        (NODE_LABELS, [NODES]),
         ({"config": {"kubernetes": {"startup_taint": "example.com/not-ready"}}}, [NODES, CSI_NODES]),
         ({"podCredentials": {"enabled": True}}, [CREDENTIALS]),
     ],
@@ -138,12 +139,21 @@ def test_secrets_may_be_read_in_the_named_namespaces_only(helm: Helm) -> None:
 
 
 def test_a_driver_that_may_change_nodes_may_change_its_own_only(helm: Helm) -> None:
-    objects = helm.render({"config": {"kubernetes": {"node_labels": 5}}})
+    objects = helm.render(NODE_LABELS)
 
     policy = objects.one("ValidatingAdmissionPolicy")["spec"]
     assert f"system:serviceaccount:model-csi:{objects.pod['serviceAccountName']}" in json.dumps(policy)
     assert policy["matchConstraints"]["resourceRules"][0]["resources"] == ["nodes"]
     assert objects.one("ValidatingAdmissionPolicyBinding")["spec"]["validationActions"] == ["Deny"]
+
+
+def test_a_cluster_without_admission_policies_is_not_given_any(helm: Helm) -> None:
+    assert not {kind for kind in helm.render(NODE_LABELS, kubernetes="1.29.9").kinds if "Admission" in kind}
+
+    refused = helm.run("template", "models", "--kube-version", "1.29.9", values=case("everything"))
+
+    assert refused.returncode != 0
+    assert "admissionPolicy needs Kubernetes 1.30, and this cluster has v1.29.9" in refused.stderr
 
 
 def test_roles_are_left_to_an_operator_who_makes_them(helm: Helm) -> None:

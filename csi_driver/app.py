@@ -55,10 +55,11 @@ from csi_driver.verifier.report import Progress, Scope
 from csi_driver.verifier.verifier import Verifier
 from csi_driver.volumes.announcer import Announcer
 from csi_driver.volumes.cluster import Cluster
+from csi_driver.volumes.collector import Collector
 from csi_driver.volumes.credentials import Credentials
 from csi_driver.volumes.inventory import Inventory
 from csi_driver.volumes.orphans import settle
-from csi_driver.volumes.predecessor import LeftVolume, Predecessor
+from csi_driver.volumes.predecessor import Predecessor
 from csi_driver.volumes.publisher import Publisher
 from csi_driver.volumes.records import Records
 from csi_driver.volumes.recovery import mounted_snapshots, recover
@@ -261,7 +262,11 @@ class Driver:
             ),
             controller=Controller(),
             models=Models(
-                puller=self._puller, inventory=self._inventory, verifier=self._verifier, waiting=self._waiting
+                puller=self._puller,
+                inventory=self._inventory,
+                verifier=self._verifier,
+                collector=Collector(cache=self._cache, predecessor=self._predecessor),
+                waiting=self._waiting,
             ),
             waiting=self._waiting,
             observe=self._metrics.observe,
@@ -270,10 +275,6 @@ class Driver:
 
     def _snapshots_in_use(self) -> set[str]:
         return mounted_snapshots(self._records.all(), self._mounts, self._places.snapshots)
-
-    def left_volumes(self) -> list[LeftVolume]:
-        """What is left of the Go driver, where it ran here before."""
-        return self._predecessor.volumes()
 
     def housekeep(self) -> None:
         """Forget what has been of no use for long, and what nobody has asked to be removed."""

@@ -183,10 +183,19 @@ class Cache:
 
         The room is free when the trash has been swept.
         """
-        over = self._limits().shortage(Room(), self.inventory().room, self._usage()).lacking
-        freed = self._give_up(over)
-        above = self._limits().above_high_water(self.inventory().room, self._usage())
-        return freed + self._give_up(above, idle_since=self._idle_since()) if above != Room() else freed
+        return self.give_up()[1]
+
+    def propose(self, free: int | None = None) -> tuple[Inventory, Plan]:
+        """What is here, and what `give_up` would give up of it now."""
+        inventory = self.inventory()
+        return inventory, self._plan(inventory, free)
+
+    def give_up(self, free: int | None = None) -> tuple[Inventory, Plan]:
+        """Give up what frees so many bytes, or as much as can be; for None, what is beyond the limits.
+
+        What was here before, and what was given up of it. The room is free when the trash has been swept.
+        """
+        return self._give_up(lambda inventory: self._plan(inventory, free))
 
     def expire_ingests(self, older_than_seconds: float) -> int:
         """Give up unfinished layers that nobody wrote to for so long, and no lease holds; returns how many."""
@@ -241,8 +250,22 @@ class Cache:
 
     def _make_room(self, needed: Room, urgent: bool) -> None:
         """Give up what frees so much, or nothing where that is not to be had, and remove it at once."""
-        self._give_up(needed, at_least=needed, idle_since=math.inf if urgent else self._idle_since())
+
+        def decide(inventory: Inventory) -> Plan:
+            plan = gc.plan(inventory, needed, idle_since=math.inf if urgent else self._idle_since())
+            return plan if plan.room.covers(needed) else Plan()
+
+        self._give_up(decide)
         self._trash.empty()
+
+    def _plan(self, inventory: Inventory, free: int | None) -> Plan:
+        if free is not None:
+            return gc.plan(inventory, Room(free))
+        usage, limits = self._usage(), self._limits()
+        over = limits.shortage(Room(), inventory.room, usage).lacking
+        wanted = over | limits.above_high_water(inventory.room, usage)
+        plan = gc.plan(inventory, wanted, idle_since=self._idle_since())
+        return plan if plan.room.covers(over) else gc.plan(inventory, over)
 
     def _usage(self) -> files.Usage:
         return files.usage(self.places.root)
@@ -250,17 +273,15 @@ class Cache:
     def _idle_since(self) -> float:
         return time.time() - self._limits().minimum_age
 
-    def _give_up(self, needed: Room, *, at_least: Room | None = None, idle_since: float = math.inf) -> Plan:
-        """Decide and rename while no lease can be taken; nothing if that frees less than `at_least`."""
+    def _give_up(self, decide: Callable[[Inventory], Plan]) -> tuple[Inventory, Plan]:
+        """Decide and rename while no lease can be taken."""
         with self._leases.frozen() as leased:
             inventory = self._look(leased)
-            plan = gc.plan(inventory, needed, idle_since=idle_since)
-            if at_least is not None and not plan.room.covers(at_least):
-                return Plan()
+            plan = decide(inventory)
             self._trash.take(self._doomed(plan, inventory.mounted | inventory.leased_snapshots))
         if plan != Plan():
             self._evicted(plan)
-        return plan
+        return inventory, plan
 
     def _doomed(self, plan: Plan, used: AbstractSet[str]) -> Iterator[Path]:
         damaged = [name for name in self._snapshots.damaged() if name not in used]

@@ -52,6 +52,8 @@ class Trash:
             for path in sorted(self._directory.iterdir()):
                 with self._removing, _failures_told():
                     files.remove_tree(path)
+            with self._removing:
+                pass  # a name goes before its blocks do: what the sweeper was at when the names were read is gone, too
         finally:
             self._hurry(-1)
 

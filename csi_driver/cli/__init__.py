@@ -21,6 +21,7 @@ _COMMANDS = {
     "pull": Place("csi_driver.cli.pull", "pull", "Bring a model into this node's cache."),
     "list": Place("csi_driver.cli.listing", "list_models", "List the models in this node's cache."),
     "verify": Place("csi_driver.cli.verify", "verify", "Prove that this node's cache is still what it was."),
+    "gc": Place("csi_driver.cli.gc", "gc", "Give up models in this node's cache that nobody needs."),
     "mount": Place("csi_driver.cli.mount", "mount", "Mount a model at a directory of this node."),
     "umount": Place("csi_driver.cli.mount", "umount", "Unmount a model that `mount` has mounted."),
 }
@@ -28,7 +29,7 @@ _ENDINGS = f"""\
 Exit codes:
 {table()}
 
-pull, list, verify, mount and umount speak to the driver that runs on this node; push
+pull, list, verify, gc, mount and umount speak to the driver that runs on this node; push
 and inspect speak to the registry alone."""
 
 

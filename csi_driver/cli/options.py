@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from csi_driver.config import DEFAULT_ENDPOINT
+from csi_driver.config.kinds import size
 from csi_driver.errors import InvalidRequest
 from csi_driver.oci.reference import Reference
 from csi_driver.oci.selection import ROLES
@@ -135,6 +136,20 @@ def timeout_option(command: F) -> F:
         type=click.FloatRange(min=0, min_open=True),
         help="Give up after so long, with exit code 5.  [default: never]",
     )(command)
+
+
+def size_option(name: str, text: str) -> Callable[[F], F]:
+    """An option that takes a number of bytes, or a size such as 500MB; its value is None where it is not given."""
+
+    def parse(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+        if value is None:
+            return None
+        try:
+            return size(int(value) if value.isdecimal() else value)
+        except ValueError as error:
+            raise InvalidRequest(f"{name} is {value!r}: {error}") from error
+
+    return click.option(name, metavar="SIZE", callback=parse, help=text)
 
 
 def reference_argument(command: F) -> F:

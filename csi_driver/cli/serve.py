@@ -18,7 +18,7 @@ from csi_driver import app, config
 def serve(path: Path | None) -> None:
     """Run the driver on this node until SIGTERM.
 
-    It serves the CSI services that kubelet calls, and the commands pull, list, verify, mount and umount, on one unix
-    socket.
+    It serves the CSI services that kubelet calls, and the commands pull, list, verify, gc, mount and umount, on one
+    unix socket.
     """
     app.run(config.load(path), path)

@@ -7,12 +7,11 @@ import click
 
 from csi_driver import amounts
 from csi_driver.cli.driver import driver
-from csi_driver.cli.options import Invocation, endpoint_option, output_option
+from csi_driver.cli.options import Invocation, endpoint_option, output_option, size_option
 from csi_driver.cli.output import count, emit_json, printable
 from csi_driver.cli.progress import Meter, meter
-from csi_driver.config.kinds import size
 from csi_driver.csi.client import VerifyStep
-from csi_driver.errors import ContentMismatch, InvalidRequest, Unavailable
+from csi_driver.errors import ContentMismatch, Unavailable
 from csi_driver.oci.reference import Reference
 from csi_driver.verifier.report import Finding, Report
 
@@ -21,16 +20,15 @@ _NO_LIMIT = -1
 
 @click.command()
 @click.argument("references", metavar="[REFERENCE]...", type=Reference.parse, nargs=-1)
-@click.option(
+@size_option(
     "--max-rate",
-    metavar="SIZE",
-    help="Most bytes a second to read, such as 500MB; 0 is no limit.  [default: the driver's setting "
+    "Most bytes a second to read, such as 500MB; 0 is no limit.  [default: the driver's setting "
     "verification.max_bytes_per_second]",
 )
 @endpoint_option
 @output_option
 @click.pass_obj
-def verify(invocation: Invocation, *, references: tuple[Reference, ...], max_rate: str | None, output: str) -> None:
+def verify(invocation: Invocation, *, references: tuple[Reference, ...], max_rate: int | None, output: str) -> None:
     """Prove the models of these references, or all in this node's cache, against their digests.
 
     Pods go on meanwhile. What is damaged is given up, so that the next pod gets it anew; pods that have it mounted
@@ -38,7 +36,7 @@ def verify(invocation: Invocation, *, references: tuple[Reference, ...], max_rat
     is interrupted. The JSON has the keys layers, snapshots and read (bytes), and damages, an array of objects with the
     keys what, reason, models and volumes.
     """
-    rate = _rate(max_rate)
+    rate = 0 if max_rate is None else max_rate or _NO_LIMIT
     with driver(invocation.endpoint) as client, meter(sys.stderr) as shown:
         report = _follow(client.verify([str(each) for each in references], max_bytes_per_second=rate), shown)
     if output == "json":
@@ -52,16 +50,6 @@ def verify(invocation: Invocation, *, references: tuple[Reference, ...], max_rat
         raise ContentMismatch(
             f"{count(len(report.findings), 'part')} of the cache had been damaged and {_were(report)} given up"
         )
-
-
-def _rate(text: str | None) -> int:
-    """The rate to ask for: 0 is the driver's own."""
-    if text is None:
-        return 0
-    try:
-        return size(int(text) if text.isdecimal() else text) or _NO_LIMIT
-    except ValueError as error:
-        raise InvalidRequest(f"--max-rate is {text!r}: {error}") from error
 
 
 def _follow(steps: Iterator[VerifyStep | Report], shown: Meter) -> Report:

@@ -17,6 +17,7 @@ from csi_driver.csi.status import error_of
 from csi_driver.errors import DriverError, StillPulling, Unavailable
 from csi_driver.oci.selection import Selection
 from csi_driver.verifier.report import Finding, Report
+from csi_driver.volumes.collector import Collected, Item
 from csi_driver.volumes.inventory import CachedModel
 from csi_driver.volumes.volume import Pod
 
@@ -202,6 +203,13 @@ class Client:
         finally:
             call.cancel()  # without effect on a call that has ended
 
+    def collect(self, free: int = 0, *, dry_run: bool = False) -> Collected:
+        """Have what nobody needs given up, so many bytes (0: as the limits say, below 0: all); or say what would go."""
+        request = model_csi_pb2.CollectRequest(dry_run=dry_run, free_bytes=free)
+        with _errors():
+            answer = self._models.Collect(request)
+        return Collected(answer.freed_bytes, tuple(map(_item, answer.given_up)), tuple(map(_item, answer.kept)))
+
 
 @contextmanager
 def _errors(*, late: type[DriverError] = Unavailable) -> Iterator[None]:
@@ -229,6 +237,10 @@ def _verify_step(progress: model_csi_pb2.VerifyProgress) -> VerifyStep | Report:
         return Report(done.layers, done.snapshots, done.read_bytes, tuple(map(_finding, done.damages)))
     underway = progress.underway
     return VerifyStep(underway.read_bytes, underway.total_bytes, tuple(map(_finding, underway.damages)))
+
+
+def _item(item: model_csi_pb2.CacheItem) -> Item:
+    return Item(item.name, item.reason, item.size_bytes)
 
 
 def _finding(damage: model_csi_pb2.Damage) -> Finding:

@@ -1,4 +1,4 @@
-"""The administration service: pull a model ahead of its pods, list what the node holds, and prove it."""
+"""The administration service: pull a model ahead of its pods; list, prove and give up what the node holds."""
 
 # ruff: noqa: N802, ARG002  method names and signatures are those of proto/model_csi.proto
 
@@ -15,10 +15,13 @@ from csi_driver.errors import StillPulling
 from csi_driver.inflight import Deadline, Dropped, Future, Stop, Wait, spawn
 from csi_driver.puller.request import PullRequest
 from csi_driver.verifier.report import Finding, Progress, Report, Scope
+from csi_driver.volumes.collector import Collected, Item
 from csi_driver.volumes.inventory import CachedModel
 
 # Seconds between two reports of a pull: as often as a person can read them.
 REPORT_EVERY = 0.5
+
+_EVERYTHING = 1 << 62  # bytes, and more than any disk has
 
 
 class Snapshot(Protocol):
@@ -54,8 +57,14 @@ class Verifier(Protocol):
     def verify(self, scope: Scope, *, rate: Callable[[], float] | None, progress: Progress, stop: Stop) -> Report: ...
 
 
+class Collector(Protocol):
+    """Who gives up what nobody needs."""
+
+    def collect(self, free: int | None, *, dry_run: bool) -> Collected: ...
+
+
 class Models(model_csi_pb2_grpc.ModelsServicer):
-    """Serves `model-csi pull`, `list` and `verify`."""
+    """Serves `model-csi pull`, `list`, `verify` and `gc`."""
 
     def __init__(
         self,
@@ -63,12 +72,14 @@ class Models(model_csi_pb2_grpc.ModelsServicer):
         puller: Puller,
         inventory: Inventory,
         verifier: Verifier,
+        collector: Collector,
         waiting: WaitingRoom,
         report_every: float = REPORT_EVERY,
     ) -> None:
         self._puller = puller
         self._inventory = inventory
         self._verifier = verifier
+        self._collector = collector
         self._waiting = waiting
         self._report_every = report_every
 
@@ -88,6 +99,17 @@ class Models(model_csi_pb2_grpc.ModelsServicer):
         scope, rate = requests.scope(request), float(request.max_bytes_per_second)
         with self._waiting.enter(context):
             yield from self._verification(scope, (lambda: rate) if rate else None, context)
+
+    def Collect(
+        self, request: model_csi_pb2.CollectRequest, context: grpc.ServicerContext
+    ) -> model_csi_pb2.CollectResponse:
+        asked = request.free_bytes
+        collected = self._collector.collect(
+            None if asked == 0 else asked if asked > 0 else _EVERYTHING, dry_run=request.dry_run
+        )
+        return model_csi_pb2.CollectResponse(
+            freed_bytes=collected.freed, given_up=map(_item, collected.given_up), kept=map(_item, collected.kept)
+        )
 
     def _verification(
         self, scope: Scope, rate: Callable[[], float] | None, context: grpc.ServicerContext
@@ -161,6 +183,10 @@ def _damage(finding: Finding) -> model_csi_pb2.Damage:
     return model_csi_pb2.Damage(
         what=finding.what, reason=finding.reason, models=finding.models, volumes=finding.volumes
     )
+
+
+def _item(item: Item) -> model_csi_pb2.CacheItem:
+    return model_csi_pb2.CacheItem(name=item.name, reason=item.reason, size_bytes=item.bytes)
 
 
 def _underway(still: StillPulling) -> model_csi_pb2.PullProgress:

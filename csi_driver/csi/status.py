@@ -44,7 +44,7 @@ CODES = MappingProxyType(
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 # Calls that change something are worth a line each; kubelet repeats all others every few seconds.
-_CHANGES = frozenset({"NodePublishVolume", "NodeUnpublishVolume", "Pull", "Verify"})
+_CHANGES = frozenset({"NodePublishVolume", "NodeUnpublishVolume", "Pull", "Verify", "Collect"})
 # The caller asks again, and is meant to.
 _EXPECTED = frozenset(
     {StatusCode.DEADLINE_EXCEEDED, StatusCode.ABORTED, StatusCode.CANCELLED, StatusCode.UNIMPLEMENTED}

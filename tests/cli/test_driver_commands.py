@@ -13,6 +13,7 @@ from csi_driver.inflight import Wait
 from csi_driver.oci.policy import PullPolicy
 from csi_driver.oci.selection import Selection
 from csi_driver.verifier.report import Finding, Report, Scope
+from csi_driver.volumes.collector import Collected, Item
 from csi_driver.volumes.inventory import CachedModel
 from csi_driver.volumes.volume import PublishSpec
 from tests.cli.conftest import Command
@@ -260,3 +261,37 @@ def test_a_rate_that_is_none_is_refused(at_driver: Command) -> None:
     outcome = at_driver("verify", "--max-rate", "fast")
     assert outcome.code == ExitCode.INVALID
     assert "--max-rate is 'fast'" in outcome.err
+
+
+def test_a_dry_run_shows_what_would_go_and_why_the_rest_stays(at_driver: Command, driver: Driver) -> None:
+    gone, kept = Item(REFERENCE, "last used 3 h 0 min ago", 5_000_000), Item("team/b:v1", "mounted", 1000)
+    driver.collector.outcome = Collected(5_000_000, (gone,), (kept,))
+    assert at_driver("gc", "--dry-run").out.splitlines() == [
+        "             SIZE  WHAT                                WHY",
+        f"would go  4.8 MiB  {REFERENCE}  last used 3 h 0 min ago",
+        "stays     1.0 KiB  team/b:v1                           mounted",
+        "would free 4.8 MiB",
+    ]
+    assert at_driver("gc", "--dry-run", "--output", "json").document == {
+        "dryRun": True,
+        "freed": 5_000_000,
+        "givenUp": [{"name": REFERENCE, "reason": "last used 3 h 0 min ago", "size": 5_000_000}],
+        "kept": [{"name": "team/b:v1", "reason": "mounted", "size": 1000}],
+    }
+    assert driver.collector.asked == [(None, True), (None, True)]
+
+
+def test_a_collection_says_what_went_and_how_much_that_freed(at_driver: Command, driver: Driver) -> None:
+    driver.collector.outcome = Collected(
+        1000, (Item(REFERENCE, "last used 1 s ago", 1000),), (Item("b", "mounted", 9),)
+    )
+    assert at_driver("gc", "--free", "2KiB").out.splitlines()[1:] == [
+        f"gone  1.0 KiB  {REFERENCE}  last used 1 s ago", "freed 1.0 KiB"
+    ]  # fmt: skip
+    driver.collector.outcome = Collected(0, (), ())
+    assert at_driver("gc", "--all").out == "freed 0 B\n"
+    assert next(free for free, _ in driver.collector.asked) == 2048
+
+
+def test_all_and_a_number_of_bytes_exclude_each_other(at_driver: Command) -> None:
+    assert at_driver("gc", "--all", "--free", "1GB").code == ExitCode.INVALID

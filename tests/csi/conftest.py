@@ -18,7 +18,7 @@ from csi_driver.csi.pb import csi_pb2_grpc
 from csi_driver.csi.server import Server
 from csi_driver.csi.waiting import PLACES, WaitingRoom
 from csi_driver.tracing import Tracing
-from tests.csi.fakes import Counter, FakeInventory, FakePublisher, FakePuller, FakeVerifier
+from tests.csi.fakes import Counter, FakeCollector, FakeInventory, FakePublisher, FakePuller, FakeVerifier
 
 SERVICE_NAME = "model.csi.modelpack.org"
 
@@ -32,6 +32,7 @@ class Driver:
         self.puller = FakePuller()
         self.inventory = FakeInventory()
         self.verifier = FakeVerifier()
+        self.collector = FakeCollector()
         self.ready = True
         self.calls: list[tuple[str, str]] = []
         self.ended = Counter()
@@ -45,6 +46,7 @@ class Driver:
                 puller=self.puller,
                 inventory=self.inventory,
                 verifier=self.verifier,
+                collector=self.collector,
                 waiting=self.waiting,
                 report_every=0.01,
             ),

@@ -9,6 +9,7 @@ from csi_driver.errors import StillPulling
 from csi_driver.inflight import Condition, Dropped, Stop, Wait
 from csi_driver.puller.request import PullRequest
 from csi_driver.verifier.report import Progress, Report, Scope
+from csi_driver.volumes.collector import Collected
 from csi_driver.volumes.inventory import CachedModel
 from csi_driver.volumes.volume import PublishSpec, VolumeStats
 
@@ -125,3 +126,13 @@ class FakeVerifier:
         if self.failure:
             raise self.failure
         return self.report
+
+
+@dataclass
+class FakeCollector:
+    outcome: Collected = field(default_factory=lambda: Collected(0, (), ()))
+    asked: list[tuple[int | None, bool]] = field(default_factory=list)
+
+    def collect(self, free: int | None, *, dry_run: bool) -> Collected:
+        self.asked.append((free, dry_run))
+        return self.outcome

@@ -8,6 +8,7 @@ from csi_driver.csi.client import Client, PulledModel, PullStep, VerifyStep
 from csi_driver.errors import InvalidRequest, NotFound, StillPulling, Unavailable
 from csi_driver.inflight import Stop
 from csi_driver.verifier.report import Finding, Progress, Report, Scope
+from csi_driver.volumes.collector import Collected, Item
 from csi_driver.volumes.inventory import CachedModel
 from tests.csi.conftest import Driver
 from tests.csi.fakes import PATIENCE, FakeSnapshot
@@ -113,6 +114,18 @@ def test_a_verification_is_told_to_stop_when_its_client_leaves(driver: Driver, c
     steps.close()
     assert stopped.wait(PATIENCE)
     assert driver.ended.reaches(1)
+
+
+def test_what_nobody_needs_is_given_up_or_only_named(driver: Driver, client: Client) -> None:
+    driver.collector.outcome = Collected(7, (Item("a", "last used", 7),), (Item("b", "mounted", 9),))
+    assert client.collect(5) == driver.collector.outcome
+    client.collect(dry_run=True)
+    client.collect(-1)
+    (some, first), (limits, second), (everything, third) = driver.collector.asked
+    assert (some, limits) == (5, None)
+    assert everything is not None
+    assert everything > 1 << 60
+    assert (first, second, third) == (False, True, False)
 
 
 def test_the_models_of_the_node_are_listed(driver: Driver, client: Client) -> None:

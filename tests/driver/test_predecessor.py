@@ -103,9 +103,9 @@ def test_what_no_pod_shows_is_given_back_and_what_one_shows_stays(node: Node, go
     (go.volumes / "csi-half" / "status.json").write_bytes(b"")  # a pull that was killed
     with node.driver() as driver:
         driver.driver.housekeep()
-        left = driver.driver.left_volumes()
-        assert [(each.name, each.reference) for each in left] == [("csi-here", "registry.example/team/go:v1")]
-        assert left[0].bytes >= sum(map(len, MODEL.values()))
+        (left,) = driver.client.collect(-1).kept
+        assert (left.name, left.reason) == ("volume csi-here of the Go driver", "mounted")
+        assert left.bytes >= sum(map(len, MODEL.values()))
         assert content(node.target("here")) == MODEL
 
 
@@ -177,7 +177,10 @@ def test_what_a_pod_wrote_into_its_volume_misleads_nobody(node: Node, go: GoDriv
     os.mkfifo(volume / "fifo")
     os.mknod(volume / "socket", stat.S_IFSOCK | 0o600)
     with node.driver() as driver:
-        assert [each.reference for each in driver.driver.left_volumes()] == [""]
+        assert [each.name for each in driver.client.collect(dry_run=True).kept] == [
+            "volume csi-dynamic of the Go driver"
+        ]
+        assert driver.client.stats("csi-dynamic", node.target("a")).condition.startswith("the volume is mounted")
         driver.client.unpublish("csi-dynamic", node.target("a"))
         assert not volume.exists()
     with node.driver() as driver:

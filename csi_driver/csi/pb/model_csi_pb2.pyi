@@ -142,6 +142,34 @@ class Damage(_message.Message):
     volumes: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, what: _Optional[str] = ..., reason: _Optional[str] = ..., models: _Optional[_Iterable[str]] = ..., volumes: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class CollectRequest(_message.Message):
+    __slots__ = ("dry_run", "free_bytes")
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    FREE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    dry_run: bool
+    free_bytes: int
+    def __init__(self, dry_run: _Optional[bool] = ..., free_bytes: _Optional[int] = ...) -> None: ...
+
+class CollectResponse(_message.Message):
+    __slots__ = ("freed_bytes", "given_up", "kept")
+    FREED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    GIVEN_UP_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
+    freed_bytes: int
+    given_up: _containers.RepeatedCompositeFieldContainer[CacheItem]
+    kept: _containers.RepeatedCompositeFieldContainer[CacheItem]
+    def __init__(self, freed_bytes: _Optional[int] = ..., given_up: _Optional[_Iterable[_Union[CacheItem, _Mapping]]] = ..., kept: _Optional[_Iterable[_Union[CacheItem, _Mapping]]] = ...) -> None: ...
+
+class CacheItem(_message.Message):
+    __slots__ = ("name", "reason", "size_bytes")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    reason: str
+    size_bytes: int
+    def __init__(self, name: _Optional[str] = ..., reason: _Optional[str] = ..., size_bytes: _Optional[int] = ...) -> None: ...
+
 class VolumeStatsCondition(_message.Message):
     __slots__ = ("volume_condition",)
     class VolumeCondition(_message.Message):

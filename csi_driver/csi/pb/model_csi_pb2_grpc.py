@@ -49,6 +49,11 @@ class ModelsStub:
                 request_serializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.VerifyRequest.SerializeToString,
                 response_deserializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.VerifyProgress.FromString,
                 _registered_method=True)
+        self.Collect = channel.unary_unary(
+                '/modelpack.csi.v1.Models/Collect',
+                request_serializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.CollectRequest.SerializeToString,
+                response_deserializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.CollectResponse.FromString,
+                _registered_method=True)
 
 
 class ModelsServicer:
@@ -78,6 +83,14 @@ class ModelsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Collect(self, request, context):
+        """Give up models that nobody needs, those used longest ago first; or tell which would go. What is mounted, pinned or
+        being pulled always stays.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ModelsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -95,6 +108,11 @@ def add_ModelsServicer_to_server(servicer, server):
                     servicer.Verify,
                     request_deserializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.VerifyRequest.FromString,
                     response_serializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.VerifyProgress.SerializeToString,
+            ),
+            'Collect': grpc.unary_unary_rpc_method_handler(
+                    servicer.Collect,
+                    request_deserializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.CollectRequest.FromString,
+                    response_serializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.CollectResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +196,33 @@ class Models:
             '/modelpack.csi.v1.Models/Verify',
             csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.VerifyRequest.SerializeToString,
             csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.VerifyProgress.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Collect(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelpack.csi.v1.Models/Collect',
+            csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.CollectRequest.SerializeToString,
+            csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.CollectResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -123,6 +123,29 @@ def test_r11_an_answer_that_is_not_the_range_is_told_apart(
     assert registry.count() == 1
 
 
+@pytest.mark.parametrize("size", [8191, 8193, (512 << 10) - 1, 512 << 10, (512 << 10) + 1, (768 << 10) + 5])
+def test_ranges_of_any_size_are_whole_and_leave_the_connection_to_the_next(
+    source: BlobSource, registry: EmbeddedRegistry, size: int
+) -> None:
+    for start in (0, 1000, len(CONTENT) - size):
+        assert read_all(source, start, start + size) == CONTENT[start : start + size]
+    assert registry.connections() == 1
+
+
+def test_what_came_before_a_pause_is_handed_over(client: Client, registry: EmbeddedRegistry) -> None:
+    digest = registry.put_blob(CONTENT)
+    repository = client.repository(registry.reference("team/model", "v1"), stall_timeout=0.1)
+    registry.faults.add(Fault(stall_after=700_000), path=BLOBS)
+    buffer = memoryview(bytearray(1 << 20))
+    with repository.blob(descriptor(digest, len(CONTENT))).open() as body:
+        filled = 0
+        while filled < 700_000:
+            filled += body.readinto(buffer[filled:])
+        with pytest.raises(Unavailable, match="nothing came"):
+            body.readinto(buffer[filled:])
+    assert bytes(buffer[:filled]) == CONTENT[:700_000]
+
+
 def test_half_a_range_is_handed_over_and_then_missing(source: BlobSource, registry: EmbeddedRegistry) -> None:
     registry.faults.add(Fault(short_by=500, headers={"Content-Range": "bytes 10-499/1048576"}))
     buffer = memoryview(bytearray(1 << 20))

@@ -16,6 +16,7 @@ from csi_driver.errors import Unavailable
 from csi_driver.inflight import Lock
 from csi_driver.registry.message import MAX_ERROR_BYTES, Answer, Payload, Request
 from csi_driver.registry.retry import Transient
+from csi_driver.registry.transport.body import Body
 from csi_driver.registry.transport.dialling import dial
 from csi_driver.registry.transport.failures import FAILURES, failure, root
 from csi_driver.registry.transport.limits import LimitedResponse, Limits
@@ -76,7 +77,7 @@ class Bulk:
             connection = self._take(request, proxy)
             try:
                 stream = self._exchange(connection, request, proxy)
-                return _answer(stream, request)
+                return self._answer(stream, request)
             except _GONE:
                 connection.http.close()
                 if not connection.reused:
@@ -170,6 +171,16 @@ class Bulk:
         wire.settimeout(self._stall_timeout)
         return BulkStream(self, connection, response, request.url)
 
+    def _answer(self, stream: "BulkStream", request: Request) -> Answer:
+        response, names = stream.response, dict[str, str]()
+        for name, value in response.getheaders():
+            key = name.lower()
+            names[key] = f"{names[key]}, {value}" if key in names else value
+        if request.bulk and request.method == "GET" and response.status in (200, 206):
+            stream.lift_limits(self._stall_timeout)
+            return Answer(request.url, response.status, names, stream=stream)
+        return Answer(request.url, response.status, names, _start_of(stream))
+
     def _headers(self, request: Request, proxy: Proxy | None) -> dict[str, str]:
         headers = {"Host": request.url.authority, "User-Agent": self._user_agent, "Accept-Encoding": "identity"}
         headers |= request.own_headers
@@ -193,19 +204,21 @@ class BulkStream:
         self._received = 0
         self._closed = False
         self._whole = response.isclosed()  # http.client closes an answer that can have no body
+        self._body: Body | http.client.HTTPResponse = response
         self.response = response
         self.length = response.length
 
-    def lift_limits(self) -> None:
-        """Let the rest of the body take as long as its reader bears."""
+    def lift_limits(self, silence: float) -> None:
+        """Let the rest of the body take as long as its reader bears, though no longer than `silence` for a byte."""
         self._connection.limits.lift()
+        self._body = Body(self.response, self._connection.wire, silence)
 
     def readinto(self, view: memoryview, /) -> int:
         """At least one byte, or 0 at the end; raises `Transient`."""
         if self._whole:
             return 0
         try:
-            count = self.response.readinto(view)
+            count = self._body.readinto(view)
         except FAILURES as error:
             raise failure(error, self._url, self._connection.key[1]) from root(error)
         self._received += count
@@ -224,10 +237,10 @@ class BulkStream:
         if self._closed:
             return
         self._closed = True
+        self.response.close()
         if self._whole and not self.response.will_close:
             self._bulk.give_back(self._connection)
         else:
-            self.response.close()
             self._connection.http.close()
 
 
@@ -241,18 +254,11 @@ class _TlsInTls(http.client.HTTPSConnection):
         self.sock = cast(socket.socket, SSLTransport(self.sock, tls, server_hostname=host))
 
 
-def _answer(stream: BulkStream, request: Request) -> Answer:
-    response, names = stream.response, dict[str, str]()
-    for name, value in response.getheaders():
-        key = name.lower()
-        names[key] = f"{names[key]}, {value}" if key in names else value
-    if request.bulk and request.method == "GET" and response.status in (200, 206):
-        stream.lift_limits()
-        return Answer(request.url, response.status, names, stream=stream)
+def _start_of(stream: BulkStream) -> bytes:
     body = bytearray(MAX_ERROR_BYTES)
     filled = 0
     with suppress(Unavailable):  # half of an error's text is as good as all of it
         while filled < len(body) and (count := stream.readinto(memoryview(body)[filled:])):
             filled += count
     stream.close()
-    return Answer(request.url, response.status, names, bytes(body[:filled]))
+    return bytes(body[:filled])

@@ -51,6 +51,7 @@ from csi_driver.registry.transport import Transport
 from csi_driver.tracing import Tracing
 from csi_driver.transfer.engine import Engine
 from csi_driver.transfer.limits import Limits as LayerLimits
+from csi_driver.transfer.stream import Patience
 from csi_driver.verifier.report import Progress, Scope
 from csi_driver.verifier.verifier import Verifier
 from csi_driver.volumes.announcer import Announcer
@@ -220,7 +221,7 @@ class Driver:
             cache=self._cache,
             layers=LayerFetcher(
                 cache=self._cache,
-                engine=Engine(limits=lambda: LayerLimits.of(self._live.current())),
+                engine=self._new_engine(),
                 metrics=self._metrics,
                 tracing=self._tracing,
                 board=self._board,
@@ -230,6 +231,15 @@ class Driver:
             intents=self._intents,
             metrics=self._metrics,
             tracing=self._tracing,
+        )
+
+    def _new_engine(self) -> Engine:
+        pull = self._config.pull_config
+        return Engine(
+            limits=lambda: LayerLimits.of(self._live.current()),
+            patience=Patience(slowest=pull.stall_bytes_per_second, window=pull.stall_timeout_in_seconds),
+            connections=pull.connections,
+            bandwidth=lambda: self._live.current().pull_config.bandwidth_limit,
         )
 
     def _new_cluster(self) -> Cluster:

@@ -74,6 +74,18 @@ class PullConfig:
     stall_timeout_in_seconds: float = setting(
         30.0, number(1, 3600), "A transfer that brings no byte for so long is given up and asked for again."
     )
+    stall_bytes_per_second: int = setting(
+        4096, size, "So is one that brings fewer bytes a second than this for as long; 0 means only one that is silent."
+    )
+    connections: int = setting(
+        16,
+        count(1, 64),
+        "Connections over which the layers that are fetched may come together: a slow layer is fetched in ranges over "
+        "several. Each may take 3 MiB of memory.",
+    )
+    bandwidth_limit: int = setting(
+        0, size, "Most bytes a second that the node receives of layers, such as 200MiB; 0 means no limit.", live=True
+    )
     retry_patience_in_seconds: float = setting(
         60.0, number(0, 3600), "How long a registry that is down or busy is asked again before the pull fails."
     )

@@ -8,6 +8,7 @@ from csi_driver.errors import ContentMismatch, Stopping, UnsupportedArtifact
 from csi_driver.host.files import full_disk_named, remove_tree
 from csi_driver.inflight import Stop
 from csi_driver.oci.media import Packing
+from csi_driver.transfer.bandwidth import Bandwidth
 from csi_driver.transfer.buffers import MIB, BufferPool
 from csi_driver.transfer.delivery import Delivery
 from csi_driver.transfer.earlier import (
@@ -34,6 +35,7 @@ from csi_driver.transfer.stream import Patience
 from csi_driver.transfer.treesink import TreeSink
 
 _STOPPING = "the driver is stopping; the next one goes on with this pull"
+_BUFFERS_IN_ORDER = 4  # beside one for each connection: those that are hashed, written, and waited for
 _FINAL = (ContentMismatch, UnsupportedArtifact, LimitExceeded)
 
 
@@ -44,6 +46,7 @@ class Engine:
     two pools, because what comes out of a decompressor must never wait for buffers that wait to go into one. A plain
     tar layer that breaks off can be resumed about every `mark_every` bytes, between two of its entries. A slow
     stream is split over more connections, as `splitting` says, while the node has fewer than `connections` of them.
+    `bandwidth` says how many bytes a second the node may receive at present; 0 is as many as come.
     """
 
     def __init__(
@@ -55,14 +58,16 @@ class Engine:
         patience: Patience | None = None,
         splitting: Splitting | None = None,
         connections: int = 16,
+        bandwidth: Callable[[], int] = lambda: 0,
         mark_every: int = 16 * MIB,
     ) -> None:
-        self._arriving = arriving or BufferPool(count=20, size=3 * MIB)
+        self._arriving = arriving or BufferPool(count=connections + _BUFFERS_IN_ORDER, size=3 * MIB)
         self._unpacked = unpacked or BufferPool(count=4, size=2 * MIB)
         self._limits = limits
         self._patience = patience or Patience()
         self._splitting = splitting or Splitting()
         self._connections = Connections(connections)
+        self._bandwidth = Bandwidth(bandwidth)
         self._mark_every = mark_every
 
     def fetch(
@@ -124,6 +129,7 @@ class Engine:
             arrived=progress.advance,
             allow=allow,
             connections=self._connections,
+            bandwidth=self._bandwidth,
             policy=self._splitting,
             pipeline=pipeline,
         )

@@ -5,12 +5,13 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 
+from csi_driver.transfer.bandwidth import Bandwidth
 from csi_driver.transfer.buffers import Allowance, Buffer
 from csi_driver.transfer.feed import Allow, Feed
 from csi_driver.transfer.pipeline import Pipeline
 from csi_driver.transfer.source import Blob, Source
 from csi_driver.transfer.split import Split
-from csi_driver.transfer.splitting import Connections, Pace, Splitting
+from csi_driver.transfer.splitting import Connections, Splitting
 from csi_driver.transfer.stream import Patience, Stream
 
 
@@ -22,6 +23,7 @@ class Fetching:
     source: Source
     patience: Patience
     arrived: Callable[[int], None]
+    bandwidth: Bandwidth
     allow: Allow
     connections: Connections
     policy: Splitting
@@ -48,13 +50,13 @@ class Fetching:
 
         The stream goes on until the server has shown that it gives ranges: who does not would have to begin anew.
         """
-        pace, split = Pace(), None
+        split = None
         while stream.position < self.blob.size:
             buffer = allowance.take()
             try:
-                if self._may_split and pace.is_slow(self.policy):
+                if self._may_split and stream.pace.is_slow(self.policy):
                     split = self._split(stream.position + buffer.size, allowance)
-                buffer.length = pace.measure(partial(stream.fill, buffer.room))
+                buffer.length = stream.fill(buffer.room)
             except BaseException:
                 buffer.release()
                 raise
@@ -91,5 +93,6 @@ class Fetching:
             stop,
             patience=self.patience,
             arrived=self.arrived,
+            bandwidth=self.bandwidth,
             ranges_only=ranges_only,
         )

@@ -113,9 +113,12 @@ class Split:
         with self._changed:
             one, now = self._running.get(self.position), self._clock()
             usual = self._seconds / self._finished if self._finished else 0.0
-            if one is None or now - one.since <= max(self._policy.stalled_after, _SLOWER_THAN_OTHERS * usual):
+            if one is None:
                 return
-            one.since = now
+            taken = now - one.since - one.stream.held_back
+            if taken <= max(self._policy.stalled_after, _SLOWER_THAN_OTHERS * usual):
+                return
+            one.since = now - one.stream.held_back
         one.stream.ask_again()
 
     def _work(self) -> None:
@@ -146,7 +149,7 @@ class Split:
             finally:
                 with self._changed:
                     del self._running[position]
-            self._finish(position, buffer, since)
+            self._finish(position, buffer, since + stream.held_back)
         finally:
             buffer.release()
         return True

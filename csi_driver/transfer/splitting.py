@@ -81,6 +81,14 @@ class Pace:
     def is_slow(self, policy: Splitting) -> bool:
         return self._seconds >= policy.after and self._bytes < policy.slow * self._seconds
 
+    def falls_below(self, rate: float, seconds: float) -> bool:
+        """Whether fewer than `rate` bytes a second came, each time that it was measured for `seconds`."""
+        if self._seconds < seconds:
+            return False
+        is_below = self._bytes < rate * self._seconds
+        self._bytes, self._seconds = 0, 0.0
+        return is_below
+
 
 class Growth:
     """How many more connections are worth having, going by what the last ones have brought: a `piece` each at least."""

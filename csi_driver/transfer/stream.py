@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from csi_driver.errors import ContentMismatch, RangeIgnored, Unavailable
 from csi_driver.inflight import Condition
+from csi_driver.transfer.bandwidth import Bandwidth
 from csi_driver.transfer.buffers import GivenUp
 from csi_driver.transfer.source import Blob, Body, Source
+from csi_driver.transfer.splitting import Pace
 
 _WORTH_A_RETRY = 256 << 10
 """Bytes that must arrive before failures are forgiven; else a server could feed a byte at a time for ever."""
@@ -17,12 +19,15 @@ class Patience:
     """How often a broken request is made again while nothing arrives, and how many seconds lie between two of them.
 
     The pause doubles from one to the next, up to `longest_pause`; a server's own wish (Retry-After) may lengthen it up
-    to the same bound.
+    to the same bound. A request is broken, too, when for `window` seconds it brings less than `slowest` bytes a second:
+    what drips would never meet a timeout.
     """
 
     attempts: int = 5
     pause: float = 0.2
     longest_pause: float = 30.0
+    slowest: float = 4096.0
+    window: float = 30.0
 
 
 class Stream:
@@ -30,6 +35,8 @@ class Stream:
 
     One thread reads; `abort` and `ask_again` may come from any other. A server that answers a range with the whole blob
     is listened to from the beginning again, without keeping what is here already, unless `ranges_only`.
+
+    `pace` is that of the network alone; `held_back` are the seconds that the node's `bandwidth` made it wait.
     """
 
     def __init__(
@@ -41,10 +48,15 @@ class Stream:
         *,
         patience: Patience,
         arrived: Callable[[int], None],
+        bandwidth: Bandwidth,
         ranges_only: bool = False,
     ) -> None:
         self.position = start
         self.stop = stop
+        self.pace = Pace()
+        self.held_back = 0.0
+        self._bandwidth = bandwidth
+        self._recent = Pace()
         self._blob = blob
         self._source = source
         self._patience = patience
@@ -110,11 +122,21 @@ class Stream:
                 self.close()
                 self._recover(error)
             else:
-                self.position += count
-                self._arrived(count)
-                if self.position - self._forgiven_at >= _WORTH_A_RETRY:
-                    self._failures, self._forgiven_at = 0, self.position
+                self._took(count)
                 return count
+
+    def _took(self, count: int) -> None:
+        self.position += count
+        self._arrived(count)
+        if self.position - self._forgiven_at >= _WORTH_A_RETRY:
+            self._failures, self._forgiven_at = 0, self.position
+        if self.position < self.stop and self._drips():
+            self.close()
+            self._recover(self._dripping())
+        pause = self._bandwidth.spend(count)
+        if pause > 0:
+            self.held_back += pause
+            self._pause(pause)
 
     def _opened(self, scratch: memoryview) -> Body:
         """The body under way, or a new one that is at `position`."""
@@ -123,7 +145,7 @@ class Stream:
         whole = self._whole_only or (self.position == 0 and self.stop == self._blob.size and not self._ranges_only)
         body = self._source.open(0, None) if whole else self._source.open(self.position, self.stop)
         with self._changed:
-            self._body = body
+            self._body, self._recent = body, Pace()
             aborted = self._aborted
         if aborted:
             body.abort()
@@ -134,9 +156,19 @@ class Stream:
     def _skip(self, body: Body, count: int, scratch: memoryview) -> None:
         while count:
             count -= self._some(body, scratch[:count])
+            if self._drips():
+                raise self._dripping()
+
+    def _drips(self) -> bool:
+        return self._recent.falls_below(self._patience.slowest, self._patience.window)
+
+    def _dripping(self) -> Unavailable:
+        told = f"less than {self._patience.slowest:g} bytes a second came for {self._patience.window:g} s"
+        return Unavailable(f"blob {self._blob.digest} stalls near byte {self.position} of {self._blob.size}: {told}")
 
     def _some(self, body: Body, view: memoryview) -> int:
-        count = body.readinto(view)
+        view = view[: self._bandwidth.most(len(view))]
+        count = self.pace.measure(lambda: self._recent.measure(lambda: body.readinto(view)))
         if count == 0:
             raise Unavailable(f"blob {self._blob.digest} broke off near byte {self.position} of {self._blob.size}")
         return count
@@ -152,7 +184,9 @@ class Stream:
         if self._failures > self._patience.attempts:
             raise error
         pause = self._patience.pause * 2 ** (self._failures - 2) if self._failures > 1 else 0.0
+        self._pause(min(max(pause, error.retry_after or 0.0), self._patience.longest_pause))
+
+    def _pause(self, seconds: float) -> None:
         with self._changed:
-            pause = min(max(pause, error.retry_after or 0.0), self._patience.longest_pause)
-            if self._changed.wait_for(lambda: self._aborted, timeout=pause):
+            if self._changed.wait_for(lambda: self._aborted, timeout=seconds):
                 raise GivenUp

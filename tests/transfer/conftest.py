@@ -1,7 +1,7 @@
 """What tests of transfers share: an engine whose buffers and threads are counted when the test is over."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -35,6 +35,7 @@ class Bench:
         self.patience = Patience(attempts=3, pause=0.0)
         self.splitting = Splitting()
         self.connections = 16
+        self.bandwidth: Callable[[], int] = lambda: 0
         self.mark_every = 2 * SMALL
         self.stop = Stop()
         self.part: Part | None = None
@@ -51,6 +52,7 @@ class Bench:
             mark_every=self.mark_every,
             splitting=self.splitting,
             connections=self.connections,
+            bandwidth=self.bandwidth,
         )
 
     def fetch(

@@ -197,6 +197,30 @@ def test_progress_renews_patience(bench: Bench) -> None:
     assert bench.content.read_bytes() == BIG
 
 
+def test_what_drips_is_asked_for_again_and_only_what_is_missing(bench: Bench) -> None:
+    bench.patience = Patience(attempts=5, pause=0.0, slowest=float("inf"), window=0.0)
+    source = MemorySource(BIG, step=100_000)
+    bench.fetch(BIG, Packing.RAW, source=source)
+    assert bench.content.read_bytes() == BIG
+    starts = [start for start, _ in source.opened]
+    assert len(starts) > 30
+    assert starts == sorted(set(starts))
+
+
+def test_what_drips_for_ever_ends_patience(bench: Bench) -> None:
+    bench.patience = Patience(attempts=3, pause=0.0, slowest=float("inf"), window=0.0)
+    source = MemorySource(BIG, step=1)
+    with pytest.raises(Unavailable, match="less than inf bytes a second"):
+        bench.fetch(BIG, Packing.RAW, source=source)
+    assert source.opened == [(0, None), (1, len(BIG)), (2, len(BIG)), (3, len(BIG))]
+
+
+def test_a_server_without_ranges_that_drips_ends_patience_as_well(bench: Bench) -> None:
+    bench.patience = Patience(attempts=3, pause=0.0, slowest=float("inf"), window=0.0)
+    with pytest.raises(Unavailable, match="stalls near byte"):
+        bench.fetch(BIG, Packing.RAW, source=MemorySource(BIG, step=1, ranges=False))
+
+
 def test_patience_ends_when_nothing_arrives(bench: Bench) -> None:
     source = MemorySource(BIG).breaking_after(500_000, 0, 0, 0, 0, 0, 0, 0)
     with pytest.raises(Unavailable, match="broke"):

@@ -17,6 +17,7 @@ from csi_driver.registry.client import Registry
 from csi_driver.registry.keychain import Keychain
 from csi_driver.registry.retry import Retry
 from csi_driver.registry.transport import Transport
+from csi_driver.transfer.stream import Patience
 from tests.fixtures.faults import Fault
 from tests.fixtures.registry import EmbeddedRegistry
 from tests.transfer.archives import END, gzipped, member, zstd
@@ -92,6 +93,19 @@ def test_faults_on_the_way_are_overcome(
     faulty(registry, replace(fault, drop_after=10_000 if fault.drop_after else None), times=2, skip=3)
     bench.fetch(DATA, Packing.RAW, source=source)
     assert bench.content.read_bytes() == DATA
+
+
+def test_an_answer_that_drips_is_broken_off_and_only_the_rest_asked_for_again(
+    bench: Bench, registry: EmbeddedRegistry, serve: Serve
+) -> None:
+    bench.patience, bench.splitting = Patience(attempts=3, pause=0.0, slowest=100_000, window=0.5), WHOLE
+    source = serve(DATA)
+    faulty(registry, Fault(drip_body=0.01))
+    bench.fetch(DATA, Packing.RAW, source=source)
+    assert bench.content.read_bytes() == DATA
+    *_, last = registry.seen(method="GET")
+    start = int(last.headers["range"].removeprefix("bytes=").partition("-")[0])
+    assert 0 < start < 1000
 
 
 def test_damage_on_the_way_is_noticed(bench: Bench, registry: EmbeddedRegistry, serve: Serve) -> None:

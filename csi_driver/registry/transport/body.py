@@ -1,6 +1,7 @@
 """How the body of a large answer gets from its socket into the caller's memory."""
 
 import http.client
+import io
 import socket
 import ssl
 import struct
@@ -8,7 +9,7 @@ import time
 
 _TICK = 1.0  # seconds after which a read ends with what it has
 _LOW_WATER = 256 << 10
-_HELD = 8 << 10  # bytes that http.client may have read behind the head (io.DEFAULT_BUFFER_SIZE)
+_HELD = io.DEFAULT_BUFFER_SIZE  # bytes at most that http.client has read behind the head
 _PIECE = 64 << 10
 
 
@@ -19,7 +20,9 @@ class Body:
     of them: the kernel wakes the reader when 256 KiB are there (SO_RCVLOWAT of socket(7)), or a second has passed.
     """
 
-    def __init__(self, response: http.client.HTTPResponse, wire: socket.socket, silence: float) -> None:
+    def __init__(
+        self, response: http.client.HTTPResponse, wire: socket.socket, silence: float, *, low_water: int = _LOW_WATER
+    ) -> None:
         self._response = response
         self._wire = wire
         self._silence = silence
@@ -27,6 +30,7 @@ class Body:
         self._left = response.length
         self._is_plain = isinstance(wire, socket.socket) and not isinstance(wire, ssl.SSLSocket)
         self._is_direct = False
+        self._low_water = low_water
         self._waits_for_many = False
 
     def readinto(self, view: memoryview) -> int:
@@ -40,9 +44,11 @@ class Body:
         if not self._is_direct:
             filled = self._through_http(view, _HELD)
             self._left -= filled
+            if len(view) < _HELD:
+                return filled  # http.client may hold more
             self._take_over()
         while filled < len(view):
-            self._wait_for_many(self._left >= 2 * _LOW_WATER)
+            self._wait_for_many(self._left >= 2 * self._low_water)
             count, now = self._receive(view[filled:]), time.monotonic()
             if count == 0:
                 break
@@ -53,6 +59,8 @@ class Body:
                 raise TimeoutError
             if filled and now - begin >= self._tick:
                 break
+        if self._left == 0:
+            self._wait_for_many(False)  # the connection may serve another answer, whose head is short
         return filled
 
     def _through_http(self, view: memoryview, most: int) -> int:
@@ -81,5 +89,5 @@ class Body:
     def _wait_for_many(self, many: bool) -> None:
         """Wake up for many bytes or for any: at the end fewer are left, and TLS knows only records of 16 KiB."""
         if many is not self._waits_for_many and self._is_plain:
-            self._wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, _LOW_WATER if many else 1)
+            self._wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, self._low_water if many else 1)
             self._waits_for_many = many

@@ -11,7 +11,9 @@ Renewal = Callable[[Path, str], str]
 
 RENEWALS: dict[Path, Renewal] = {
     Path("docs", "configuration.md"): lambda _, text: settings.page(text),
-    Path("docs", "monitoring.md"): lambda _, text: metrics.page(text),
+    Path("docs", "monitoring.md"): lambda root, text: metrics.page(
+        text, root / CHART / "monitoring" / "dashboard.json"
+    ),
     Path("docs", "volumes.md"): lambda _, text: attributes.page(text),
     CHART / "values.schema.json": lambda _, text: schema.renewed(text),
     CHART / "live-settings.yaml": lambda *_: settings.live_names(),

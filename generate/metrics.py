@@ -1,5 +1,6 @@
-"""The driver's metrics as readers see them: their table in docs/monitoring.md, told by a driver that runs."""
+"""The driver's metrics as readers see them, told by a driver that runs, and the dashboard: docs/monitoring.md."""
 
+import json
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -24,10 +25,13 @@ class Told:
     doc: str
 
 
-def page(text: str) -> str:
-    """docs/monitoring.md with its table renewed."""
+def page(text: str, dashboard: Path) -> str:
+    """docs/monitoring.md with its tables renewed, of the metrics and of the panels of the `dashboard` at that path."""
     rows = [f"| `{item.name}` | {item.kind} | {cell(item.doc)} |" for item in all_metrics()]
-    return between(text, "metrics", ["| metric | kind | meaning |", "|---|---|---|", *rows])
+    text = between(text, "metrics", ["| metric | kind | meaning |", "|---|---|---|", *rows])
+    panels = json.loads(dashboard.read_text(encoding="utf-8"))["panels"]
+    rows = [f"| {cell(panel['title'])} | {cell(panel['description'])} |" for panel in panels]
+    return between(text, "dashboard", ["| panel | what it shows |", "|---|---|", *rows])
 
 
 def all_metrics() -> list[Told]:

@@ -274,6 +274,7 @@ class Driver:
             models=Models(
                 puller=self._puller,
                 inventory=self._inventory,
+                pins=self._pins,
                 verifier=self._verifier,
                 collector=Collector(cache=self._cache, predecessor=self._predecessor),
                 waiting=self._waiting,

@@ -128,6 +128,10 @@ class Cache:
         """All snapshots."""
         return self._snapshots.all()
 
+    def pinned(self, snapshots: Collection[Snapshot]) -> AbstractSet[str]:
+        """The keys of those of the snapshots that are pinned."""
+        return self._pinned(snapshots)
+
     @contextmanager
     def lease(self, key: str, layers: Iterable[LayerId] = ()) -> Iterator[None]:
         """Neither the snapshot nor these layers, here already or not yet, are given up before the block ends.

@@ -19,6 +19,7 @@ _COMMANDS = {
     "push": Place("csi_driver.cli.push", "push", "Pack a directory as a model and push it to a registry."),
     "inspect": Place("csi_driver.cli.inspect", "inspect", "Show what a registry holds under a reference."),
     "pull": Place("csi_driver.cli.pull", "pull", "Bring a model into this node's cache."),
+    "unpin": Place("csi_driver.cli.unpin", "unpin", "Let a model that was pinned go when room is needed."),
     "list": Place("csi_driver.cli.listing", "list_models", "List the models in this node's cache."),
     "verify": Place("csi_driver.cli.verify", "verify", "Prove that this node's cache is still what it was."),
     "gc": Place("csi_driver.cli.gc", "gc", "Give up models in this node's cache that nobody needs."),
@@ -29,8 +30,8 @@ _ENDINGS = f"""\
 Exit codes:
 {table()}
 
-pull, list, verify, gc, mount and umount speak to the driver that runs on this node; push
-and inspect speak to the registry alone."""
+pull, unpin, list, verify, gc, mount and umount speak to the driver that runs on
+this node; push and inspect speak to the registry alone."""
 
 
 @click.group(cls=LazyGroup, places=_COMMANDS, epilog=_ENDINGS, context_settings={"help_option_names": ["-h", "--help"]})

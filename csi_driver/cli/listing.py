@@ -24,14 +24,14 @@ def list_models(invocation: Invocation, output: str) -> None:
 
     The JSON is an array of objects with the keys reference, digest, excluded (an object with the keys weights, true or
     false, and patterns), included (an object with the keys patterns and roles, each empty for all), size (bytes),
-    files, volumes (how many show the model now) and lastUsed (RFC 3339).
+    files, volumes (how many show the model now), pinned (true or false) and lastUsed (RFC 3339).
     """
     with driver(invocation.endpoint) as client:
         models = client.list_models()
     if output == "json":
         emit_json([_document(model) for model in models])
         return
-    header = ("REFERENCE", "DIGEST", "SIZE", "FILES", "VOLUMES", "LAST USED", "EXCLUDED")
+    header = ("REFERENCE", "DIGEST", "SIZE", "FILES", "VOLUMES", "PINNED", "LAST USED", "EXCLUDED")
     emit_table(header, (_row(model) for model in models), right=(2, 3, 4))
 
 
@@ -45,6 +45,7 @@ def _document(model: CachedModel) -> dict[str, object]:
         "size": model.size,
         "files": model.files,
         "volumes": model.volumes,
+        "pinned": model.pinned,
         "lastUsed": datetime.fromtimestamp(model.last_used, UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
     }
 
@@ -56,6 +57,7 @@ def _row(model: CachedModel) -> tuple[str, ...]:
         amounts.size(model.size),
         str(model.files),
         str(model.volumes),
+        "yes" if model.pinned else "",
         _ago(time.time() - model.last_used),
         _described(Selection.of_key(model.selection)),
     )

@@ -36,6 +36,7 @@ from csi_driver.oci.selection import Selection
 @click.option(
     "--pull-policy", type=click.Choice([policy.value for policy in PullPolicy]), help="As for images in a pod."
 )
+@click.option("--pin", is_flag=True, help="Keep the model, whatever else needs its room, until `unpin`.")
 @timeout_option
 @endpoint_option
 @output_option
@@ -50,13 +51,14 @@ def pull(
     included: tuple[str, ...],
     roles: tuple[str, ...],
     pull_policy: str | None,
+    pin: bool,
     timeout: float | None,
     output: str,
 ) -> None:
     """Bring the model REFERENCE into this node's cache, so that pods need not wait for it.
 
-    An interrupted command does not stop the pull. The JSON has the keys reference, digest, size (bytes), files and
-    seconds.
+    It gives way to what pods wait for. An interrupted command does not stop the pull. The JSON has the keys reference,
+    digest, size (bytes), files and seconds.
     """
     selection = Selection(exclude_model_weights, excluded, included, roles)
     began, patience, secrets = time.monotonic(), Deadline.after(timeout or float("inf")), secret_keys(secret)
@@ -68,6 +70,7 @@ def pull(
                 selection=selection,
                 pull_policy=pull_policy or "",
                 secrets=secrets,
+                pin=pin,
             )
             return _follow(steps, shown, patience)
 

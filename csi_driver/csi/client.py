@@ -153,8 +153,12 @@ class Client:
         selection: Selection = _EVERYTHING,
         pull_policy: str = "",
         secrets: Mapping[str, str] | None = None,
+        pin: bool = False,
     ) -> Generator[PullStep | PulledModel, None, None]:
-        """Pull into the node's cache: how far it is, again and again, and at last the model. Leaving stops no pull."""
+        """Pull into the node's cache: how far it is, again and again, and at last the model. Leaving stops no pull.
+
+        With `pin` the model stays there until it is unpinned.
+        """
         request = model_csi_pb2.PullRequest(
             reference=reference,
             exclude_model_weights=selection.exclude_weights,
@@ -163,6 +167,7 @@ class Client:
             layer_roles=selection.roles,
             pull_policy=pull_policy,
             secrets=secrets,
+            pin=pin,
         )
         call = self._models.Pull(request)
         try:
@@ -170,6 +175,11 @@ class Client:
                 yield from map(_step, call)
         finally:
             call.cancel()  # without effect on a call that has ended
+
+    def unpin(self, name: str) -> int:
+        """Let what was pinned under this reference or digest be given up again; how many pins there were."""
+        with _errors():
+            return self._models.Unpin(model_csi_pb2.UnpinRequest(name=name), timeout=_ANSWER_SECONDS).pins
 
     def list_models(self) -> list[CachedModel]:
         """Every model the node holds."""
@@ -184,6 +194,7 @@ class Client:
                 files=model.files,
                 volumes=model.volumes,
                 last_used=model.last_used.ToMicroseconds() / 1_000_000,
+                pinned=model.pinned,
             )
             for model in response.models
         ]

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import grpc
 
+from csi_driver.cache.pins import Pin
 from csi_driver.csi import requests
 from csi_driver.csi.pb import model_csi_pb2, model_csi_pb2_grpc
 from csi_driver.csi.waiting import WaitingRoom
@@ -45,6 +46,14 @@ class Puller(Protocol):
     ) -> AbstractContextManager[Snapshot]: ...
 
 
+class Pins(Protocol):
+    """Who keeps models that no volume shows."""
+
+    def put(self, pin: Pin) -> None: ...
+
+    def remove(self, name: str) -> int: ...
+
+
 class Inventory(Protocol):
     """Who knows what the node holds."""
 
@@ -64,13 +73,14 @@ class Collector(Protocol):
 
 
 class Models(model_csi_pb2_grpc.ModelsServicer):
-    """Serves `model-csi pull`, `list`, `verify` and `gc`."""
+    """Serves `model-csi pull`, `unpin`, `list`, `verify` and `gc`."""
 
     def __init__(
         self,
         *,
         puller: Puller,
         inventory: Inventory,
+        pins: Pins,
         verifier: Verifier,
         collector: Collector,
         waiting: WaitingRoom,
@@ -78,6 +88,7 @@ class Models(model_csi_pb2_grpc.ModelsServicer):
     ) -> None:
         self._puller = puller
         self._inventory = inventory
+        self._pins = pins
         self._verifier = verifier
         self._collector = collector
         self._waiting = waiting
@@ -88,7 +99,10 @@ class Models(model_csi_pb2_grpc.ModelsServicer):
     ) -> Iterator[model_csi_pb2.PullProgress]:
         asked = requests.pull_request(request)
         with self._waiting.enter(context):
-            yield from self._reports(asked, context)
+            yield from self._reports(asked, context, pin=request.pin)
+
+    def Unpin(self, request: model_csi_pb2.UnpinRequest, context: grpc.ServicerContext) -> model_csi_pb2.UnpinResponse:
+        return model_csi_pb2.UnpinResponse(pins=self._pins.remove(request.name.strip()))
 
     def List(self, request: model_csi_pb2.ListRequest, context: grpc.ServicerContext) -> model_csi_pb2.ListResponse:
         return model_csi_pb2.ListResponse(models=[_listed(model) for model in self._inventory.models()])
@@ -127,16 +141,20 @@ class Models(model_csi_pb2_grpc.ModelsServicer):
             stop.set()
         yield _verified(work.result())
 
-    def _reports(self, asked: PullRequest, context: grpc.ServicerContext) -> Iterator[model_csi_pb2.PullProgress]:
+    def _reports(
+        self, asked: PullRequest, context: grpc.ServicerContext, *, pin: bool
+    ) -> Iterator[model_csi_pb2.PullProgress]:
         """How far the pull is, until it is over; the pull itself goes on whoever listens.
 
-        Raises `Dropped` when the client left.
+        A model that is to be pinned is when it is here. Raises `Dropped` when the client left.
         """
         known: str | None = None
         while context.is_active():
             self._waiting.check()
             try:
                 with self._puller.snapshot(asked, Wait(Deadline.after(self._report_every)), known=known) as snapshot:
+                    if pin:
+                        self._pins.put(Pin(str(asked.reference), asked.selection.key))
                     done = _pulled(asked, snapshot)
             except StillPulling as still:
                 # The reference was resolved and access checked once; asking the registry twice a second would be rude.
@@ -216,6 +234,7 @@ def _listed(model: CachedModel) -> model_csi_pb2.CachedModel:
         size_bytes=model.size,
         files=model.files,
         volumes=model.volumes,
+        pinned=model.pinned,
     )
     listed.last_used.FromMicroseconds(int(model.last_used * 1_000_000))
     return listed

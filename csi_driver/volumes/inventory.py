@@ -10,7 +10,10 @@ from csi_driver.volumes.records import Records
 
 @dataclass(frozen=True, slots=True)
 class CachedModel:
-    """One snapshot; `size` is in bytes, `last_used` in seconds since the epoch, `volumes` counts those that show it."""
+    """One snapshot; `size` is in bytes, `last_used` in seconds since the epoch.
+
+    `volumes` counts those that show it; what is `pinned` stays without any.
+    """
 
     reference: str
     manifest_digest: str
@@ -19,6 +22,7 @@ class CachedModel:
     files: int
     volumes: int
     last_used: float
+    pinned: bool = False
 
 
 class Inventory:
@@ -37,6 +41,8 @@ class Inventory:
     def models(self) -> Sequence[CachedModel]:
         """Every snapshot on this node, in the order of their references."""
         volumes = Counter(volume.snapshot for volume in self._records.all())
+        snapshots = self._cache.snapshots()
+        pinned = self._cache.pinned(snapshots)
         models = [
             CachedModel(
                 reference=each.reference,
@@ -46,7 +52,8 @@ class Inventory:
                 files=each.files,
                 volumes=volumes[each.key],
                 last_used=each.last_used,
+                pinned=each.key in pinned,
             )
-            for each in self._cache.snapshots()
+            for each in snapshots
         ]
         return sorted(models, key=lambda model: (model.reference, model.manifest_digest, model.selection))

@@ -175,6 +175,15 @@ def test_a_pull_can_be_of_a_part_and_with_credentials(at_driver: Command, driver
     assert [one.username for one in request.keychain.credentials("registry.example.com", "team/model")] == ["ann"]
 
 
+def test_a_model_is_pinned_and_unpinned(at_driver: Command, driver: Driver) -> None:
+    at_driver("pull", REFERENCE, "--pin")
+    assert {pin.name for pin in driver.pins.held} == {REFERENCE}
+    assert at_driver("unpin", REFERENCE).out == f"unpinned {REFERENCE}\n"
+    assert at_driver("unpin", REFERENCE).out == f"{REFERENCE} was not pinned\n"
+    assert at_driver("unpin", DIGEST, "--output", "json").document == {"name": DIGEST, "pins": 0}
+    assert at_driver("unpin", "a b").code == ExitCode.INVALID
+
+
 def test_a_pull_that_takes_too_long_is_left_to_the_driver(at_driver: Command, driver: Driver) -> None:
     driver.puller.outcomes = [errors.StillPulling(f"pulling {REFERENCE}: 1 %", fetched=1, total=100)] * 10_000
     outcome = at_driver("pull", REFERENCE, "--timeout", "0.05")
@@ -191,11 +200,12 @@ def test_the_list_is_a_table_or_json(at_driver: Command, driver: Driver) -> None
             files=12,
             volumes=2,
             last_used=1_700_000_000.25,
+            pinned=True,
         )
     ]
     header, row = at_driver("list").out.splitlines()
     assert header.split("  ")[0] == "REFERENCE"
-    assert row.split()[:6] == [REFERENCE, "sha256:aaaaaaaaaaaa", "87.4", "MiB", "12", "2"]
+    assert row.split()[:7] == [REFERENCE, "sha256:aaaaaaaaaaaa", "87.4", "MiB", "12", "2", "yes"]
     assert row.endswith(" days ago  weights, *.md, !a b")
     assert at_driver("list", "--output", "json").document == [
         {
@@ -206,6 +216,7 @@ def test_the_list_is_a_table_or_json(at_driver: Command, driver: Driver) -> None
             "size": 91_617_632,
             "files": 12,
             "volumes": 2,
+            "pinned": True,
             "lastUsed": "2023-11-14T22:13:20Z",
         }
     ]

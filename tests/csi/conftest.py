@@ -18,7 +18,7 @@ from csi_driver.csi.pb import csi_pb2_grpc
 from csi_driver.csi.server import Server
 from csi_driver.csi.waiting import PLACES, WaitingRoom
 from csi_driver.tracing import Tracing
-from tests.csi.fakes import Counter, FakeCollector, FakeInventory, FakePublisher, FakePuller, FakeVerifier
+from tests.csi.fakes import Counter, FakeCollector, FakeInventory, FakePins, FakePublisher, FakePuller, FakeVerifier
 
 SERVICE_NAME = "model.csi.modelpack.org"
 
@@ -31,6 +31,7 @@ class Driver:
         self.publisher = FakePublisher()
         self.puller = FakePuller()
         self.inventory = FakeInventory()
+        self.pins = FakePins()
         self.verifier = FakeVerifier()
         self.collector = FakeCollector()
         self.ready = True
@@ -45,6 +46,7 @@ class Driver:
             models=Models(
                 puller=self.puller,
                 inventory=self.inventory,
+                pins=self.pins,
                 verifier=self.verifier,
                 collector=self.collector,
                 waiting=self.waiting,

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from csi_driver.cache.pins import Pin
 from csi_driver.errors import StillPulling
 from csi_driver.inflight import Condition, Dropped, Stop, Wait
 from csi_driver.puller.request import PullRequest
@@ -36,6 +37,19 @@ class Counter:
     def reaches(self, count: int) -> bool:
         with self._condition:
             return self._condition.wait_for(lambda: self._count >= count, timeout=PATIENCE)
+
+
+class FakePins:
+    def __init__(self) -> None:
+        self.held: set[Pin] = set()
+
+    def put(self, pin: Pin) -> None:
+        self.held.add(pin)
+
+    def remove(self, name: str) -> int:
+        gone = {pin for pin in self.held if pin.name == name}
+        self.held -= gone
+        return len(gone)
 
 
 class FakePublisher:

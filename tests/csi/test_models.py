@@ -4,9 +4,11 @@ import threading
 
 import pytest
 
+from csi_driver.cache.pins import Pin
 from csi_driver.csi.client import Client, PulledModel, PullStep, VerifyStep
 from csi_driver.errors import InvalidRequest, NotFound, StillPulling, Unavailable
 from csi_driver.inflight import Stop
+from csi_driver.oci.selection import Selection
 from csi_driver.verifier.report import Finding, Progress, Report, Scope
 from csi_driver.volumes.collector import Collected, Item
 from csi_driver.volumes.inventory import CachedModel
@@ -35,6 +37,18 @@ def test_the_registry_is_not_asked_again_at_every_step(driver: Driver, client: C
     driver.puller.outcomes = [still(0), still(10, digest="sha256:abc"), still(20)]
     list(client.pull(REFERENCE))
     assert driver.puller.known == [None, None, "sha256:abc", "sha256:abc"]
+
+
+def test_a_model_is_pinned_when_it_is_here_and_not_before(driver: Driver, client: Client) -> None:
+    driver.puller.outcomes = [still(10), NotFound("no such tag")]
+    with pytest.raises(NotFound):
+        list(client.pull(REFERENCE, pin=True))
+    list(client.pull(REFERENCE))
+    assert driver.pins.held == set()
+    list(client.pull(REFERENCE, selection=Selection(exclude_weights=True), pin=True))
+    assert driver.pins.held == {Pin(REFERENCE, Selection(exclude_weights=True).key)}
+    assert client.unpin(f" {REFERENCE} ") == 1
+    assert client.unpin(REFERENCE) == 0
 
 
 def test_a_pull_that_fails_says_why(driver: Driver, client: Client) -> None:
@@ -137,6 +151,7 @@ def test_the_models_of_the_node_are_listed(driver: Driver, client: Client) -> No
         files=12,
         volumes=2,
         last_used=1_700_000_000.25,
+        pinned=True,
     )
     driver.inventory.held = [whole]
     assert client.list_models() == [whole]

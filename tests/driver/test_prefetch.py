@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from csi_driver.csi.client import PullStep
-from csi_driver.errors import StillPulling
+from csi_driver.errors import InvalidRequest, StillPulling
 from csi_driver.inflight import spawn
 from tests.driver.test_metrics import free_address, numbers
 from tests.fixtures.driver import Node, RunningDriver, content, eventually
@@ -136,3 +136,22 @@ def test_what_a_command_pulls_goes_on_when_the_command_is_interrupted(
     registry.gate.open()
     driver.configure("log_level: warning\n")
     eventually(lambda: large in driver.models())
+
+
+def test_a_model_that_was_pinned_by_hand_stays_until_it_is_unpinned(
+    registry: EmbeddedRegistry, node: Node, large: str, small: str
+) -> None:
+    with node.driver() as driver:
+        list(driver.client.pull(small, pin=True))
+        list(driver.client.pull(large))
+        assert {model.reference for model in driver.client.list_models() if model.pinned} == {small}
+    node.file.write_text("features: {disk_usage_limit: 1}\n")
+    with node.driver() as driver:
+        driver.configure("features: {disk_usage_limit: 2}\n")
+        assert driver.models() == {small}
+        assert driver.client.unpin(small) == 1
+        driver.configure("features: {disk_usage_limit: 3}\n")
+        assert driver.models() == set()
+        driver.configure(f"cache: {{pins: [{small}]}}\n")
+        with pytest.raises(InvalidRequest, match="pinned by the driver's configuration"):
+            driver.client.unpin(small)

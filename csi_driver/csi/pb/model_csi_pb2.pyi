@@ -10,7 +10,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class PullRequest(_message.Message):
-    __slots__ = ("reference", "exclude_model_weights", "exclude_file_patterns", "pull_policy", "secrets", "include_file_patterns", "layer_roles")
+    __slots__ = ("reference", "exclude_model_weights", "exclude_file_patterns", "pull_policy", "secrets", "include_file_patterns", "layer_roles", "pin")
     class SecretsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -25,6 +25,7 @@ class PullRequest(_message.Message):
     SECRETS_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_FILE_PATTERNS_FIELD_NUMBER: _ClassVar[int]
     LAYER_ROLES_FIELD_NUMBER: _ClassVar[int]
+    PIN_FIELD_NUMBER: _ClassVar[int]
     reference: str
     exclude_model_weights: bool
     exclude_file_patterns: _containers.RepeatedScalarFieldContainer[str]
@@ -32,7 +33,8 @@ class PullRequest(_message.Message):
     secrets: _containers.ScalarMap[str, str]
     include_file_patterns: _containers.RepeatedScalarFieldContainer[str]
     layer_roles: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, reference: _Optional[str] = ..., exclude_model_weights: _Optional[bool] = ..., exclude_file_patterns: _Optional[_Iterable[str]] = ..., pull_policy: _Optional[str] = ..., secrets: _Optional[_Mapping[str, str]] = ..., include_file_patterns: _Optional[_Iterable[str]] = ..., layer_roles: _Optional[_Iterable[str]] = ...) -> None: ...
+    pin: bool
+    def __init__(self, reference: _Optional[str] = ..., exclude_model_weights: _Optional[bool] = ..., exclude_file_patterns: _Optional[_Iterable[str]] = ..., pull_policy: _Optional[str] = ..., secrets: _Optional[_Mapping[str, str]] = ..., include_file_patterns: _Optional[_Iterable[str]] = ..., layer_roles: _Optional[_Iterable[str]] = ..., pin: _Optional[bool] = ...) -> None: ...
 
 class PullProgress(_message.Message):
     __slots__ = ("underway", "model")
@@ -65,6 +67,18 @@ class PulledModel(_message.Message):
     files: int
     def __init__(self, reference: _Optional[str] = ..., manifest_digest: _Optional[str] = ..., size_bytes: _Optional[int] = ..., files: _Optional[int] = ...) -> None: ...
 
+class UnpinRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class UnpinResponse(_message.Message):
+    __slots__ = ("pins",)
+    PINS_FIELD_NUMBER: _ClassVar[int]
+    pins: int
+    def __init__(self, pins: _Optional[int] = ...) -> None: ...
+
 class ListRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
@@ -76,7 +90,7 @@ class ListResponse(_message.Message):
     def __init__(self, models: _Optional[_Iterable[_Union[CachedModel, _Mapping]]] = ...) -> None: ...
 
 class CachedModel(_message.Message):
-    __slots__ = ("reference", "manifest_digest", "selection", "size_bytes", "files", "volumes", "last_used")
+    __slots__ = ("reference", "manifest_digest", "selection", "size_bytes", "files", "volumes", "last_used", "pinned")
     REFERENCE_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_DIGEST_FIELD_NUMBER: _ClassVar[int]
     SELECTION_FIELD_NUMBER: _ClassVar[int]
@@ -84,6 +98,7 @@ class CachedModel(_message.Message):
     FILES_FIELD_NUMBER: _ClassVar[int]
     VOLUMES_FIELD_NUMBER: _ClassVar[int]
     LAST_USED_FIELD_NUMBER: _ClassVar[int]
+    PINNED_FIELD_NUMBER: _ClassVar[int]
     reference: str
     manifest_digest: str
     selection: str
@@ -91,7 +106,8 @@ class CachedModel(_message.Message):
     files: int
     volumes: int
     last_used: _timestamp_pb2.Timestamp
-    def __init__(self, reference: _Optional[str] = ..., manifest_digest: _Optional[str] = ..., selection: _Optional[str] = ..., size_bytes: _Optional[int] = ..., files: _Optional[int] = ..., volumes: _Optional[int] = ..., last_used: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    pinned: bool
+    def __init__(self, reference: _Optional[str] = ..., manifest_digest: _Optional[str] = ..., selection: _Optional[str] = ..., size_bytes: _Optional[int] = ..., files: _Optional[int] = ..., volumes: _Optional[int] = ..., last_used: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., pinned: _Optional[bool] = ...) -> None: ...
 
 class VerifyRequest(_message.Message):
     __slots__ = ("references", "max_bytes_per_second")

@@ -39,6 +39,11 @@ class ModelsStub:
                 request_serializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.PullRequest.SerializeToString,
                 response_deserializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.PullProgress.FromString,
                 _registered_method=True)
+        self.Unpin = channel.unary_unary(
+                '/modelpack.csi.v1.Models/Unpin',
+                request_serializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.UnpinRequest.SerializeToString,
+                response_deserializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.UnpinResponse.FromString,
+                _registered_method=True)
         self.List = channel.unary_unary(
                 '/modelpack.csi.v1.Models/List',
                 request_serializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.ListRequest.SerializeToString,
@@ -62,6 +67,14 @@ class ModelsServicer:
     def Pull(self, request, context):
         """Bring a model into the node's cache. The stream tells how far the pull is and ends with the model; a client that
         leaves does not stop the pull. Fails with the same codes as NodePublishVolume.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Unpin(self, request, context):
+        """Let a model that was pinned be given up again when room is needed. Fails with INVALID_ARGUMENT for what the driver's
+        configuration pins.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -98,6 +111,11 @@ def add_ModelsServicer_to_server(servicer, server):
                     servicer.Pull,
                     request_deserializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.PullRequest.FromString,
                     response_serializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.PullProgress.SerializeToString,
+            ),
+            'Unpin': grpc.unary_unary_rpc_method_handler(
+                    servicer.Unpin,
+                    request_deserializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.UnpinRequest.FromString,
+                    response_serializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.UnpinResponse.SerializeToString,
             ),
             'List': grpc.unary_unary_rpc_method_handler(
                     servicer.List,
@@ -142,6 +160,33 @@ class Models:
             '/modelpack.csi.v1.Models/Pull',
             csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.PullRequest.SerializeToString,
             csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.PullProgress.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Unpin(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelpack.csi.v1.Models/Unpin',
+            csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.UnpinRequest.SerializeToString,
+            csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.UnpinResponse.FromString,
             options,
             channel_credentials,
             insecure,

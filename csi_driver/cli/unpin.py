@@ -1,0 +1,27 @@
+"""`model-csi unpin`: what was kept for later may go again."""
+
+import click
+
+from csi_driver.cache.pins import Pin
+from csi_driver.cli.driver import driver
+from csi_driver.cli.options import Invocation, endpoint_option, output_option
+from csi_driver.cli.output import emit_json
+
+
+@click.command()
+@click.argument("name", metavar="MODEL", type=lambda text: Pin.parse(text).name)
+@endpoint_option
+@output_option
+@click.pass_obj
+def unpin(invocation: Invocation, name: str, output: str) -> None:
+    """Let MODEL, a reference or a manifest's digest that `pull --pin` has pinned, be given up when room is needed.
+
+    What was not pinned is no error; what the driver's configuration pins is one. The JSON has the keys name and pins
+    (how many there were: one for each selection).
+    """
+    with driver(invocation.endpoint) as client:
+        pins = client.unpin(name)
+    if output == "json":
+        emit_json({"name": name, "pins": pins})
+    else:
+        click.echo(f"unpinned {name}" if pins else f"{name} was not pinned")

@@ -4,12 +4,14 @@ import gc
 import logging
 import os
 import signal
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from csi_driver import __version__, log
-from csi_driver.cache.gc import Plan
+from csi_driver.cache import gauges as cache_gauges
+from csi_driver.cache.gauges import count_evicted
 from csi_driver.cache.layout import Places
 from csi_driver.cache.limits import Limits
 from csi_driver.cache.pins import Pins
@@ -54,11 +56,13 @@ from csi_driver.transfer.limits import Limits as LayerLimits
 from csi_driver.transfer.stream import Patience
 from csi_driver.verifier.report import Progress, Scope
 from csi_driver.verifier.verifier import Verifier
+from csi_driver.volumes import gauges as volume_gauges
 from csi_driver.volumes.announcer import Announcer
 from csi_driver.volumes.cluster import Cluster
 from csi_driver.volumes.collector import Collector
 from csi_driver.volumes.credentials import Credentials
 from csi_driver.volumes.inventory import Inventory
+from csi_driver.volumes.latency import Latency
 from csi_driver.volumes.orphans import settle
 from csi_driver.volumes.predecessor import Predecessor
 from csi_driver.volumes.publisher import Publisher
@@ -87,6 +91,7 @@ class Driver:
         self._places = Places(config.root_dir)
         self._stop = Stop()
         self._metrics = Metrics()
+        self._served = ExitStack()  # what else has to be closed at the end
         self._tracing = Tracing(
             config.trace_endpoint, service=config.service_name, version=__version__, node=config.node_id
         )
@@ -103,7 +108,7 @@ class Driver:
             in_use=self._snapshots_in_use,
             pinned=self._pins.keys,
             limits=lambda: Limits.of(self._live.current()),
-            evicted=_tell_evicted,
+            evicted=lambda plan: count_evicted(plan, self._metrics),
         )
         pull = config.pull_config
         self._transport = Transport(
@@ -111,7 +116,7 @@ class Driver:
             proxy_url=pull.proxy_url,
             ca_file=lambda: _named(self._live.current().pull_config.ca_file),
         )
-        self._board = Board()
+        self._board = Board(self._metrics)
         self._intents = Intents(self._places.wanted)
         self._providers = Providers(settings=self._credentials)
         self._puller = self._new_puller()
@@ -125,6 +130,9 @@ class Driver:
         self._inventory = Inventory(cache=self._cache, records=self._records)
         kubeconfig = Path(config.kubernetes.kubeconfig) if config.kubernetes.kubeconfig else None
         self._api = Api(timeout=config.kubernetes.timeout_in_seconds, kubeconfig=kubeconfig)
+        cache_gauges.watch(self._cache, self._metrics)
+        volume_gauges.watch(self._records, self._metrics)
+        self._metrics.watch("model_csi_node_not_ready", "1 while the driver serves nobody.", lambda: not self._ready)
         self._cluster = self._new_cluster()
         self._predecessor = Predecessor(self._places.volumes, mounts=self._mounts, take=self._cache.take_away)
         self._metrics.watch(
@@ -145,17 +153,17 @@ class Driver:
         self._cache.recover()
         recovered = recover(self._records, self._mounts, self._places.snapshots)
         orphans = settle(self._records, self._mounts, self._places.snapshots, self._cache.snapshot)
-        log.event(
-            "recovered",
-            volumes=recovered.kept,
-            dropped_records=recovered.dropped,
-            restored_records=orphans.restored,
-            removed_mounts=orphans.removed,
-            other_mounts=orphans.left,
-            root=self._config.root_dir,
-        )
+        found: dict[str, Any] = {
+            "volumes": recovered.kept,
+            "dropped_records": recovered.dropped,
+            "restored_records": orphans.restored,
+            "removed_mounts": orphans.removed,
+            "other_mounts": orphans.left,
+        }
+        self._metrics.count_recovered(found)
+        log.event("recovered", root=self._config.root_dir, **found)
         if self._config.metrics_addr:
-            self._metrics.serve(self._config.metrics_addr)
+            self._served.enter_context(self._metrics.serve(self._config.metrics_addr))
         self._server.start()
         self._ready = True
         self._cluster.start()
@@ -185,6 +193,7 @@ class Driver:
         self._server.stop(grace / 2)
         drained = self._puller.close(Deadline.after(grace / 2))
         self._transport.close()
+        self._served.close()
         self._send_last_spans()
         log.event("stopped", pulls_ended=drained)
 
@@ -261,6 +270,7 @@ class Driver:
             mounts=self._mounts,
             announcer=Announcer(post=self._cluster.announce),
             predecessor=self._predecessor,
+            latency=Latency(self._metrics),
             root=config.root_dir,
             noexec=config.noexec,
         )
@@ -332,10 +342,6 @@ def run(config: Config, path: Path | None = None) -> None:
                 _refuse(error)
         log.event("stopping", signal=signal.Signals(received).name)
         driver.stop()
-
-
-def _tell_evicted(plan: Plan) -> None:
-    log.event("evicted", freed_bytes=plan.room.bytes, snapshots=len(plan.snapshots), layers=len(plan.layers))
 
 
 def _named(path: str) -> Path | None:

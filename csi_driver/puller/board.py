@@ -5,16 +5,31 @@ from contextlib import contextmanager
 
 from csi_driver.cache.layout import LayerId
 from csi_driver.inflight import Lock
+from csi_driver.metrics import Metrics
 from csi_driver.transfer.progress import Progress, Totals
+
+_SHOWN = 20  # pulls of which the metrics tell: each is a series for Prometheus to keep
 
 
 class Board:
     """The progress of every layer, by pull; a layer that several pulls wait for counts in each of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: Metrics) -> None:
         self._lock = Lock()
         self._pulls: dict[str, tuple[str, list[Progress]]] = {}
         self._shared: dict[LayerId, Progress] = {}
+        metrics.watch_each(
+            "model_csi_pull_total_bytes",
+            f"Bytes that the pulls under way need in all, by reference: the {_SHOWN} largest.",
+            "reference",
+            lambda: {reference: total.total for reference, total in self._largest()},
+        )
+        metrics.watch_each(
+            "model_csi_pull_fetched_bytes",
+            "Bytes of those that are here.",
+            "reference",
+            lambda: {reference: total.fetched for reference, total in self._largest()},
+        )
 
     @contextmanager
     def showing(self, key: str, reference: str, sizes: Mapping[LayerId, int]) -> Iterator[dict[LayerId, Progress]]:
@@ -36,8 +51,11 @@ class Board:
             _, layers = self._pulls.get(key, ("", []))
         return Progress.sum(layers)
 
-    def all(self) -> list[tuple[str, Totals]]:
-        """The reference of each pull, and how far it is."""
+    def _largest(self) -> list[tuple[str, Totals]]:
+        """The references of the largest pulls, of which one may have several with different selections."""
+        by_reference: dict[str, list[Progress]] = {}
         with self._lock:
-            pulls = list(self._pulls.values())
-        return [(reference, Progress.sum(layers)) for reference, layers in pulls]
+            for reference, layers in self._pulls.values():
+                by_reference.setdefault(reference, []).extend(layers)
+        totals = [(reference, Progress.sum(layers)) for reference, layers in by_reference.items()]
+        return sorted(totals, key=lambda each: -each[1].total)[:_SHOWN]

@@ -1,5 +1,6 @@
 """How the layers of a model come into the cache: each is fetched once, whichever pulls wait for it."""
 
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -63,6 +64,7 @@ class LayerFetcher:
                 }
                 self._flights.join_all(flies, wait)
             fetched += sum(sizes.values())
+        self._metrics.saved_bytes.inc(max(0, sum(layer.descriptor.size for layer in wanted.values()) - fetched))
         return fetched
 
     def close(self) -> None:
@@ -92,6 +94,7 @@ class LayerFetcher:
     def _fetch_once(
         self, identity: LayerId, layer: Layer, origin: Origin, source: BlobSource, *, progress: Progress, stop: Stop
     ) -> None:
+        began = time.monotonic()
         blob = Blob(layer.descriptor.digest, layer.descriptor.size, layer.packing, layer.part)
         try:
             into = self._cache.ingest(identity, origin.registry)
@@ -102,6 +105,7 @@ class LayerFetcher:
             raise
         self._cache.served(identity, origin.registry)
         self._cache.commit(identity, mode=layer.mode, mtime_ns=layer.mtime_ns)
+        self._metrics.observe_layer(layer.descriptor.size, time.monotonic() - began)
         self._metrics.fetched_bytes.inc(layer.descriptor.size - fetched.resumed)
         for note in fetched.notes:
             log.warning(note, layer=identity.digest)

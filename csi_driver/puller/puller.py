@@ -101,7 +101,7 @@ class Puller:
         with self._cache.lease(key):
             snapshot = self._cache.snapshot(key)
             if snapshot:
-                self._metrics.cache_hits.inc(request.urgent)
+                self._count_hit(request, snapshot)
             else:
                 snapshot = self._join(key, digest, request, wait, told)
             self._check_parents(snapshot, request, None if known else wait)
@@ -150,6 +150,12 @@ class Puller:
         except TimeoutError:
             return False
         return True
+
+    def _count_hit(self, request: PullRequest, snapshot: Snapshot) -> None:
+        """Of what nobody waits for, a model that is here is no news."""
+        if request.urgent:
+            self._metrics.cache_hits.inc()
+            self._metrics.saved_bytes.inc(snapshot.size)
 
     def _under_way(self) -> dict[str, int]:
         """How many pulls are going on that a `pod` has waited for, and how many `ahead` of all pods."""
@@ -241,6 +247,7 @@ class Puller:
                 self._metrics.pulls_failed.labels(type(error).__name__).inc()
             raise
         self._is_over(run)
+        self._metrics.pulls_succeeded.inc()
         return snapshot
 
     def _is_over(self, run: _Run) -> None:

@@ -20,6 +20,7 @@ from csi_driver.puller.puller import Told
 from csi_driver.puller.request import PullRequest
 from csi_driver.volumes.announcer import Announcer
 from csi_driver.volumes.credentials import Credentials
+from csi_driver.volumes.latency import Latency
 from csi_driver.volumes.predecessor import Predecessor
 from csi_driver.volumes.records import Records
 from csi_driver.volumes.volume import PublishSpec, Volume, VolumeStats
@@ -57,6 +58,7 @@ class Publisher:
         mounts: Mounts,
         announcer: Announcer,
         predecessor: Predecessor,
+        latency: Latency,
         root: Path,
         noexec: bool,
     ) -> None:
@@ -66,6 +68,7 @@ class Publisher:
         self._mounts = mounts
         self._announcer = announcer
         self._predecessor = predecessor
+        self._latency = latency
         self._root = root
         self._noexec = noexec
         self._locks: KeyedLocks[str] = KeyedLocks()
@@ -92,6 +95,7 @@ class Publisher:
                 self._credentials.keychain(spec),
                 namespace=spec.pod.namespace if spec.pod else "",
             )
+            self._latency.asked(spec.volume_id)
             digest = known.manifest_digest if known else None
             with (
                 self._announcer.publishing(spec) as story,
@@ -99,6 +103,7 @@ class Publisher:
             ):
                 self._mount(spec, known, snapshot)
                 story.mounted(snapshot.size)
+            self._latency.mounted(spec.volume_id)
 
     def is_adopted(self, volume_id: str, target: Path) -> bool:
         """Whether the Go driver published the volume there, and it is mounted still: then it is left as it is."""
@@ -109,6 +114,7 @@ class Publisher:
         self._refuse_own(target)
         self._interrupt(volume_id)
         self._announcer.forget(volume_id)
+        self._latency.forget(volume_id)
         with self._hold(volume_id, target, patience=_PATIENCE):
             known = self._records.get(volume_id)
             if known is None or target not in known.targets:

@@ -19,6 +19,7 @@ from csi_driver.host.mounts import Mounts
 from csi_driver.inflight import Deadline, Wait, spawn
 from csi_driver.kube.api import Api
 from csi_driver.kube.pods import Pods
+from csi_driver.metrics import Metrics
 from csi_driver.oci.digest import Digest
 from csi_driver.oci.reference import Reference
 from csi_driver.oci.selection import Selection
@@ -28,6 +29,7 @@ from csi_driver.registry.keychain import Providers
 from csi_driver.transfer.progress import Totals
 from csi_driver.volumes.announcer import Announcement, Announcer
 from csi_driver.volumes.credentials import Credentials
+from csi_driver.volumes.latency import Latency
 from csi_driver.volumes.predecessor import Predecessor
 from csi_driver.volumes.publisher import Publisher
 from csi_driver.volumes.records import Records
@@ -118,6 +120,7 @@ class Node:
             mounts=self.mounts,
             announcer=Announcer(post=self.announced.append),
             predecessor=Predecessor(self.root / "volumes", mounts=self.mounts, take=lambda _: 0),
+            latency=Latency(Metrics()),
             root=self.root,
             noexec=False,
         )

@@ -58,12 +58,15 @@ def named(items: list[dict[str, Any]], name: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Helm:
-    """Helm's command line, always at work on this chart."""
+    """Helm's command line, always at work on one chart."""
 
     program: Path
+    chart: Path = CHART
 
     def run(self, *arguments: str, values: Values | None = None) -> subprocess.CompletedProcess[str]:
-        command: list[str | Path] = [self.program, *arguments, CHART, "--values", "-"]
+        command: list[str | Path] = [self.program, *arguments, self.chart]
+        if arguments[0] != "package":
+            command += ["--values", "-"]
         return subprocess.run(
             command, input=json.dumps(values or {}), capture_output=True, text=True, timeout=60, check=False
         )

@@ -1,6 +1,7 @@
 """Whether the driver can start from what Helm makes of the chart, and with how little it makes do."""
 
 import json
+import tarfile
 from base64 import b64decode
 from pathlib import Path
 
@@ -209,6 +210,19 @@ def test_what_an_operator_adds_is_added(helm: Helm) -> None:
     assert values["volumes"][0] in objects.pod["volumes"]
     assert objects.pod["containers"][-1] == extra
     assert objects.pod["initContainers"] == [extra]
+
+
+def test_the_packed_chart_is_the_chart(helm: Helm, tmp_path: Path) -> None:
+    """What .helmignore leaves out is needed by nobody."""
+    succeeded(helm.run("package", "--destination", str(tmp_path)))
+    [archive] = tmp_path.iterdir()
+    values = {**case("everything"), "metrics": {**case("everything")["metrics"], "dashboard": {"enabled": True}}}
+
+    packed = Helm(helm.program, archive).render(values)
+
+    assert packed == helm.render(values)
+    with tarfile.open(archive) as content:
+        assert not [name for name in content.getnames() if "/ci/" in name]
 
 
 @pytest.mark.parametrize(

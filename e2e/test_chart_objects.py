@@ -87,9 +87,12 @@ def test_tokens_are_asked_for_as_secrets_where_kubelet_can_do_that(helm: Helm) -
     assert new["serviceAccountTokenInSecrets"] is True
 
 
-EVENTS = {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]}
+EVENTS = {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "get", "patch"]}
 NODES = {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "patch"]}
 CSI_NODES = {"apiGroups": ["storage.k8s.io"], "resources": ["csinodes"], "verbs": ["get"]}
+PULL_SECRETS = {"pod_image_pull_secrets": True}
+PROVIDERS = {"image_credential_provider_config": "/etc/providers.yaml", "image_credential_provider_bin_dir": "/opt/bin"}
+ACCOUNTS = {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["get"]}
 CREDENTIALS = {"apiGroups": [""], "resources": ["pods", "serviceaccounts", "secrets"], "verbs": ["get"]}
 NODE_LABELS: Values = {"config": {"kubernetes": {"node_labels": 5}}}
 
@@ -100,9 +103,10 @@ NODE_LABELS: Values = {"config": {"kubernetes": {"node_labels": 5}}}
         ({"config": {"kubernetes": {"events": True}}}, [EVENTS]),
         (NODE_LABELS, [NODES]),
         ({"config": {"kubernetes": {"startup_taint": "example.com/not-ready"}}}, [NODES, CSI_NODES]),
-        ({"podCredentials": {"enabled": True}}, [CREDENTIALS]),
+        ({"config": {"credentials": PULL_SECRETS}}, [CREDENTIALS]),
+        ({"config": {"credentials": PROVIDERS}, "csiDriver": {"tokenRequests": [{"audience": "a"}]}}, [ACCOUNTS]),
     ],
-    ids=["events", "labels", "taint", "credentials"],
+    ids=["events", "labels", "taint", "pull secrets", "annotations for credential providers"],
 )
 def test_a_feature_brings_the_permissions_that_it_needs_and_no_more(
     helm: Helm, values: Values, rules: list[object]
@@ -120,15 +124,16 @@ def test_a_feature_brings_the_permissions_that_it_needs_and_no_more(
 
 def test_without_such_a_feature_the_driver_has_no_token(helm: Helm) -> None:
     off = {"events": False, "node_labels": 0, "startup_taint": "", "timeout_in_seconds": 3}
+    config = {"kubernetes": off, "credentials": {**PROVIDERS, "pod_image_pull_secrets": False}}
 
-    objects = helm.render({"config": {"kubernetes": off}})
+    objects = helm.render({"config": config})
 
     assert objects.pod["automountServiceAccountToken"] is False
     assert not {kind for kind in objects.kinds if "Role" in kind}
 
 
 def test_secrets_may_be_read_in_the_named_namespaces_only(helm: Helm) -> None:
-    objects = helm.render({"podCredentials": {"enabled": True, "namespaces": ["a", "b"]}})
+    objects = helm.render({"config": {"credentials": PULL_SECRETS}, "rbac": {"secretNamespaces": ["a", "b"]}})
 
     assert "ClusterRole" not in objects.kinds
     assert [role["metadata"]["namespace"] for role in objects.of("Role")] == ["a", "b"]

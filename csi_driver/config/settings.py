@@ -165,7 +165,9 @@ class Kubernetes:
         5.0, number(0.1, 60), "How long connecting to the Kubernetes API, and its answer, may each take."
     )
     events: bool = setting(
-        False, flag, "Whether pods are told in their events how far their models are; needs to create and patch events."
+        False,
+        flag,
+        "Whether pods are told in their events how far their models are; needs to create, get and patch events.",
     )
     node_labels: int = setting(
         0,

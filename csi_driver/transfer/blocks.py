@@ -47,6 +47,11 @@ class Blocks:
             return None
         return self.read(BLOCK)
 
+    def padding(self, count: int) -> None:
+        """Pass over what fills up the last block of a payload; umoci leaves it out where the archive ends with it."""
+        if self._current() is not None:
+            self.read(count)
+
     def read(self, count: int) -> bytes:
         """The next `count` bytes, in memory. Raises `BadArchive` if there are fewer."""
         whole = self.whole(count)

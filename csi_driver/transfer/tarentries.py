@@ -99,7 +99,7 @@ class Entries:
             yield entry
             padding = -stored % BLOCK
             if padding:
-                blocks.read(end + padding - blocks.position)
+                blocks.padding(end + padding - blocks.position)
             if boundary is not None:
                 boundary()
         for piece in self._blocks.rest():

@@ -27,7 +27,9 @@ def prove(bench: Bench, blob: bytes) -> None:
     prove_tree(bench.content, bench.into / "skeleton", Digest.of(blob), pace=lambda _: bench.stop.check())
 
 
-@pytest.mark.parametrize("archive", [ARCHIVE, ARCHIVE + bytes(100_000), b"", END, member("no end", b"x")])
+@pytest.mark.parametrize(
+    "archive", [ARCHIVE, ARCHIVE + bytes(100_000), b"", END, member("no end", b"x"), member("no padding", b"x")[:513]]
+)
 def test_an_untouched_tree_is_proved(bench: Bench, archive: bytes) -> None:
     bench.fetch(archive)
     prove(bench, archive)

@@ -44,9 +44,15 @@ def test_an_archive_without_end_marker_is_accepted_with_a_note(bench: Bench) -> 
     assert fetched.notes == ("the archive has no end marker",)
 
 
-@pytest.mark.parametrize("size", [1, 100, BLOCK + 1, BLOCK + 700, BLOCK + 1000, 3 * BLOCK - 1])
+@pytest.mark.parametrize("size", [1, 100, BLOCK + 1, BLOCK + 700, BLOCK + 999, BLOCK + 1001, 3 * BLOCK - 1])
 def test_a_truncated_archive_is_refused(bench: Bench, size: int) -> None:
     bench.refuses(member("w", bytes(1000))[:size])
+
+
+def test_an_archive_that_ends_with_the_last_byte_of_its_last_file_is_accepted_and_proved(bench: Bench) -> None:
+    fetched = bench.fetch(member("a", b"a" * 700) + header("b", size=22) + b"b" * 22)
+    assert bench.tree() == {"a": b"a" * 700, "b": b"b" * 22}
+    assert any("end" in note for note in fetched.notes)
 
 
 def test_an_archive_that_ends_behind_an_extended_header_is_refused(bench: Bench) -> None:

@@ -157,11 +157,13 @@ def earlier_file(into: Path, blob: Blob) -> FilePrefix | NoPrefix:
 def earlier_tree(into: Path, blob: Blob) -> TreePrefix | NoPrefix:
     """What an earlier attempt at a tar layer has left, moved to `into/previous`; if of no use, it is gone afterwards.
 
-    An attempt that had to start from `previous`, and ended before it came further, does not count.
+    An attempt that had to start from `previous`, and ended before it came further, does not count. The content is moved
+    first and the journal last, so that a move that was interrupted shows and is gone on with.
     """
     previous = into / PREVIOUS
     if read_journal(into / JOURNAL, blob):
-        remove_tree(previous)
+        if (into / CONTENT).exists():
+            remove_tree(previous)
         make_directory(previous)
         for name in (CONTENT, SKELETON, JOURNAL):
             move_aside(into / name, previous / name)

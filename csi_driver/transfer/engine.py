@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from csi_driver.errors import ContentMismatch, Stopping, UnsupportedArtifact
-from csi_driver.host.files import full_disk_named, remove_tree
+from csi_driver.host.files import full_disk_named
 from csi_driver.inflight import Stop
 from csi_driver.oci.media import Packing
 from csi_driver.transfer.bandwidth import Bandwidth
@@ -13,8 +13,6 @@ from csi_driver.transfer.buffers import MIB, BufferPool
 from csi_driver.transfer.delivery import Delivery
 from csi_driver.transfer.earlier import (
     CONTENT,
-    JOURNAL,
-    PREVIOUS,
     DamagedPrefix,
     Prefix,
     clear,
@@ -84,7 +82,8 @@ class Engine:
 
         `into` is an existing directory that nobody else uses, on the filesystem where the layer is to stay. Files get
         mode 0444 plus the execute bits they had, directories 0555; times are restored. Beside a tree lies its
-        `skeleton`. After a failure the directory holds what another `fetch` of the same blob goes on from: for a raw
+        `skeleton`, and beside either a journal, with which nothing is fetched again if the caller does not live to take
+        what is here. After a failure the directory holds what another `fetch` of the same blob goes on from: for a raw
         blob all that had arrived, for a plain tar layer all entries but the last; nothing when the content is at fault.
 
         Raises `ContentMismatch` for bytes that differ from digest or size, `UnsupportedArtifact` for content that no
@@ -94,19 +93,16 @@ class Engine:
         stop.check()
         try:
             try:
-                fetched = self._attempt(blob, source, self._destination(blob, into, grant), progress, stop)
+                return self._attempt(blob, source, self._destination(blob, into, grant), progress, stop)
             except DamagedPrefix:
                 clear(into)
-                fetched = self._attempt(blob, source, self._destination(blob, into, grant), progress, stop)
+                return self._attempt(blob, source, self._destination(blob, into, grant), progress, stop)
         except _FINAL:
             clear(into)
             raise
         except BaseException:
             clear_useless(into, blob)
             raise
-        remove_tree(into / JOURNAL)
-        remove_tree(into / PREVIOUS)
-        return fetched
 
     def _attempt(
         self,

@@ -55,13 +55,15 @@ class LayerTree:
             tree = stack.enter_context(TreeWriter(self.into / CONTENT, open_directories=_OPEN_DIRECTORIES))
             skeleton = stack.enter_context(SkeletonWriter(self.into / SKELETON, packing))
             blocks = stack.enter_context(closing(Blocks(archive, keep=skeleton.literal)))
-            entries, adoption = Entries(blocks, self.limits, grant=self.grant), None
+            entries, adoption, marks = Entries(blocks, self.limits, grant=self.grant), None, None
             if packing is Packing.TAR:
                 marks = stack.enter_context(_Marks(self, blocks, skeleton))
                 entries = Entries(blocks, self.limits, boundary=marks.boundary, grant=self.grant)
             if isinstance(self.prefix, TreePrefix):
                 adoption = stack.enter_context(Adoption(self.prefix.content, self.prefix.until))
             unpack(entries, blocks, tree, skeleton, adoption)
+            if marks is not None:
+                marks.end()
         return entries
 
     def unpack_file(self, pieces: Iterator[Buffer], packing: Packing) -> None:
@@ -128,12 +130,18 @@ class _Marks:
 
     def boundary(self) -> None:
         """The archive could be read again from here."""
-        position = self._blocks.position
-        if position - self._last < self._every:
-            return
-        self._skeleton.flush()
-        self._journal.mark(Checkpoint(position, self._blocks.crc))
-        self._last = position
+        if self._blocks.position - self._last >= self._every:
+            self._skeleton.flush()
+            self._mark()
+
+    def end(self) -> None:
+        """All of the archive is in the tree and in the skeleton."""
+        if self._blocks.position:
+            self._mark()
+
+    def _mark(self) -> None:
+        self._last = self._blocks.position
+        self._journal.mark(Checkpoint(self._last, self._blocks.crc))
         if self._previous is not None:  # this attempt has come further than the one before
             remove_tree(self._previous)
             self._previous = None

@@ -6,15 +6,17 @@ import shutil
 import subprocess
 import threading
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 import yaml
 
 USERNAME, PASSWORD = "modeler", "a password for tests"
+NOTHING: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 # bcrypt, the only form that docker-registry reads; htpasswd -B writes it
 HTPASSWD = f"{USERNAME}:$2b$05$VbsIGmb0bDJY9Mec7kjN/eaCl/MpMCSN3AE4TRr9R/qf23.uBraRG\n"
 
@@ -40,12 +42,14 @@ def serving(
     private: bool = False,
     enter: Sequence[str | Path] = (),
     address: str = "127.0.0.1:0",
+    more: Mapping[str, Mapping[str, Any]] = NOTHING,
 ) -> Iterator[DockerRegistry]:
     """A registry that keeps its content in `scratch` and ends with the block; a private one wants the password.
 
-    `enter` is a command that makes way for the registry, where it shall run elsewhere.
+    `enter` is a command that makes way for the registry, where it shall run elsewhere. `more` is added to the sections
+    of its configuration.
     """
-    command = [*enter, program, "serve", _configuration(scratch, address, private=private)]
+    command = [*enter, program, "serve", _configuration(scratch, address, private=private, more=more)]
     log = scratch / "access.log"
     with log.open("wb") as access_log:
         process = subprocess.Popen(command, stdout=access_log, stderr=subprocess.PIPE, text=True)
@@ -64,7 +68,7 @@ def docker_config(directory: Path, host: str) -> Path:
     return directory
 
 
-def _configuration(scratch: Path, address: str, *, private: bool) -> Path:
+def _configuration(scratch: Path, address: str, *, private: bool, more: Mapping[str, Mapping[str, Any]]) -> Path:
     (scratch / "htpasswd").write_text(HTPASSWD, encoding="utf-8")
     settings: dict[str, Any] = {
         "version": "0.1",
@@ -74,6 +78,8 @@ def _configuration(scratch: Path, address: str, *, private: bool) -> Path:
     }
     if private:
         settings["auth"] = {"htpasswd": {"realm": "models", "path": str(scratch / "htpasswd")}}
+    for section, values in more.items():
+        settings[section] = settings.get(section, {}) | values
     path = scratch / "config.yml"
     path.write_text(yaml.safe_dump(settings), encoding="utf-8")
     return path
@@ -85,7 +91,7 @@ def _announced(process: subprocess.Popen[str], log: Path) -> str:
     said = []
     for line in process.stderr:
         said.append(line)
-        if match := re.search(r"listening on (\S+:\d+)", line):
+        if match := re.search(r"listening on ([^\s,]+:\d+)", line):
             # Somebody has to go on reading, or the registry stops when the pipe is full.
             threading.Thread(target=_copy, args=(process.stderr, log), daemon=True).start()
             return match[1]

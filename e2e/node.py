@@ -68,9 +68,12 @@ class Node:
 
 
 @contextmanager
-def running(directory: Path, *, docker_config: Path | None = None, metrics_addr: str = "") -> Iterator[Node]:
+def running(
+    directory: Path, *, docker_config: Path | None = None, hosts_dir: Path | None = None, metrics_addr: str = ""
+) -> Iterator[Node]:
     """The driver from its readiness to its orderly end."""
-    configuration = _configuration(directory, docker_config or directory / "no-credentials", metrics_addr)
+    pull = {"docker_config_dir": str(docker_config or directory / "no-credentials"), "hosts_dir": str(hosts_dir or "")}
+    configuration = _configuration(directory, pull, metrics_addr)
     enter = ENTER_AS_ROOT if os.getuid() == 0 else ENTER_AS_USER
     with (directory / "driver.log").open("wb") as log:
         process = subprocess.Popen(
@@ -104,14 +107,14 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _configuration(directory: Path, docker_config: Path, metrics_addr: str) -> Path:
+def _configuration(directory: Path, pull: dict[str, str], metrics_addr: str) -> Path:
     settings = {
         "service_name": "model.csi.modelpack.org",
         "root_dir": str(directory / "root"),
         "csi_endpoint": f"unix://{directory}/csi.sock",
         "node_id": "node-of-its-own",
         "metrics_addr": metrics_addr,
-        "pull_config": {"docker_config_dir": str(docker_config)},
+        "pull_config": pull,
     }
     path = directory / "config.yaml"
     path.write_text(yaml.safe_dump(settings), encoding="utf-8")

@@ -10,7 +10,7 @@ import click
 from csi_driver import __version__
 from csi_driver.cli.exits import ExitCode, code_of, table
 from csi_driver.cli.lazy import LazyGroup, Place
-from csi_driver.cli.options import Invocation, docker_config_option, endpoint_option
+from csi_driver.cli.options import Invocation, docker_config_option, endpoint_option, hosts_dir_option
 from csi_driver.cli.output import printable
 from csi_driver.errors import DriverError
 
@@ -38,6 +38,7 @@ this node; push and inspect speak to the registry alone."""
 @click.version_option(__version__, "-V", "--version", message="model-csi %(version)s")
 @endpoint_option
 @docker_config_option
+@hosts_dir_option
 @click.pass_context
 def command_line(ctx: click.Context) -> None:
     """AI models from an OCI registry, mounted read-only and verified."""

@@ -13,6 +13,7 @@ from csi_driver.cli.credentials import secret_keys
 from csi_driver.cli.options import (
     Invocation,
     docker_config_option,
+    hosts_dir_option,
     output_option,
     plain_http_option,
     reference_argument,
@@ -58,6 +59,7 @@ class Model:
 @secret_option
 @plain_http_option
 @docker_config_option
+@hosts_dir_option
 @output_option
 @click.pass_obj
 def inspect(

@@ -24,6 +24,7 @@ class Invocation:
 
     endpoint: str = DEFAULT_ENDPOINT
     docker_config: Path = Path("~/.docker")
+    hosts_dir: Path | None = None
 
 
 def _note(field: str, convert: Callable[[str], object]) -> Callable[[click.Context, click.Parameter, Any], None]:
@@ -62,6 +63,18 @@ def docker_config_option(command: F) -> F:
         callback=_note("docker_config", _directory),
         help="Directory of the config.json with credentials for push and inspect; or $DOCKER_CONFIG."
         "  [default: ~/.docker]",
+    )(command)
+
+
+def hosts_dir_option(command: F) -> F:
+    """--hosts-dir: mirrors and certificates of registries."""
+    return click.option(
+        "--hosts-dir",
+        metavar="DIR",
+        envvar="MODEL_CSI_HOSTS_DIR",
+        expose_value=False,
+        callback=_note("hosts_dir", _directory),
+        help="Directory of hosts.toml files for push and inspect, as containerd has them; or $MODEL_CSI_HOSTS_DIR.",
     )(command)
 
 

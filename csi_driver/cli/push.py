@@ -17,6 +17,7 @@ from csi_driver.cli.credentials import secret_keys
 from csi_driver.cli.options import (
     Invocation,
     docker_config_option,
+    hosts_dir_option,
     output_option,
     plain_http_option,
     reference_argument,
@@ -51,6 +52,7 @@ _PATIENCE = 30.0  # seconds for a registry that does not answer, in which an upl
 @secret_option
 @plain_http_option
 @docker_config_option
+@hosts_dir_option
 @output_option
 @click.pass_obj
 def push(

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from csi_driver.cli.options import Invocation
 from csi_driver.cli.progress import Meter
 from csi_driver.registry.client import Registry
+from csi_driver.registry.hostsdir import HostsDirectory
 from csi_driver.registry.keychain import Keychain
 from csi_driver.registry.retry import Retry
 from csi_driver.registry.transport import Transport
@@ -29,6 +30,7 @@ def registries(
             node_keychain=Keychain.from_docker_config(invocation.docker_config.expanduser()),
             retry=Retry(patience=patience, sleep=pause),
             plain_http_hosts=plain_http,
+            hosts=HostsDirectory(lambda: invocation.hosts_dir),
         )
     finally:
         transport.close()

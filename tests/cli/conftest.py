@@ -36,7 +36,7 @@ Command = Callable[..., Outcome]
 @pytest.fixture
 def model_csi(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
     """Runs `model-csi` with these arguments, for somebody who has configured nothing."""
-    for name in ("CSI_ENDPOINT", "DOCKER_CONFIG", "SOURCE_DATE_EPOCH"):
+    for name in ("CSI_ENDPOINT", "DOCKER_CONFIG", "MODEL_CSI_HOSTS_DIR", "SOURCE_DATE_EPOCH"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
 

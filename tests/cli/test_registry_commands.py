@@ -10,6 +10,7 @@ import pytest
 from csi_driver.cli.exits import ExitCode
 from tests.cli.conftest import Command
 from tests.fixtures.faults import Fault
+from tests.fixtures.hosts import mirrored, write_hosts
 from tests.fixtures.registry import EmbeddedRegistry
 
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
@@ -207,3 +208,15 @@ def test_a_registry_is_spoken_to_in_tls_unless_it_is_named(model_csi: Command, r
     assert model_csi("inspect", f"0.0.0.0:{port}/team/model:v1").code == ExitCode.UNAVAILABLE
     assert registry.count() == 0
     assert model_csi("inspect", f"0.0.0.0:{port}/team/model:v1", "--plain-http", f"0.0.0.0:{port}").code == 0
+
+
+def test_mirrors_and_authorities_come_from_hosts_toml_files(
+    model_csi: Command, registry: EmbeddedRegistry, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_hosts(tmp_path, "models.example", mirrored(registry.url, capabilities=["pull", "resolve", "push"]))
+    reference = "models.example/team/bert:v1"
+    assert model_csi("push", model, reference, "--hosts-dir", tmp_path).code == 0
+    assert model_csi("--hosts-dir", tmp_path, "inspect", reference).code == 0
+    monkeypatch.setenv("MODEL_CSI_HOSTS_DIR", str(tmp_path))
+    assert model_csi("inspect", reference).code == 0
+    assert {seen.query.get("ns") for seen in registry.seen(method="GET")} == {"models.example"}

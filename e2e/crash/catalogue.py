@@ -31,10 +31,11 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """All models; the large ones apart, as they would fill a small cache alone."""
+    """All models; the large ones apart, as they would fill a small cache alone, and those that no pod asks for."""
 
     small: tuple[Model, ...]
     large: tuple[Model, ...]
+    operators: tuple[Model, ...]
 
 
 def publish(registry: EmbeddedRegistry) -> Catalogue:
@@ -54,7 +55,13 @@ def publish(registry: EmbeddedRegistry) -> Catalogue:
     for packing in ("raw", "tar"):
         files = {**shared, "a.bin": chance.randbytes(_LARGE), "b.onnx": chance.randbytes(_LARGE)}
         large += _both(registry, f"large-{packing.replace('+', '-')}", files, packing, bundle=packing == "tar")
-    return Catalogue(tuple(small), tuple(large))
+    operators = [
+        _both(registry, f"operators-{number}", {"data.bin": chance.randbytes(70_001 + number)}, packing, bundle=False)[
+            0
+        ]
+        for number, packing in enumerate(_PACKINGS)
+    ]
+    return Catalogue(tuple(small), tuple(large), tuple(operators))
 
 
 def _both(

@@ -22,6 +22,7 @@ _PROMPTLY_CLEANED = (
     "volumes",
     "pins",
     "wanted",
+    "proofs",
 )  # of what a write that was killed left there
 
 
@@ -61,21 +62,28 @@ def mounts_are_right(node: Node, places: Iterable[Place]) -> None:
             pod.look()
 
 
-def is_recovered(node: Node) -> None:
-    """With a driver that has just begun to serve: records and mounts tell the same, and nothing is half made."""
+def is_recovered(node: Node, driver: Driver) -> None:
+    """With a driver that has just begun to serve: records and mounts tell the same, and nothing is half made.
+
+    But for what this driver has begun by itself: it goes on with pulls of the one before.
+    """
     mounted, recorded = set(node.mounted()), node.recorded()
     if mounted != recorded:
         raise Wrong(f"mounted only: {sorted(mounted - recorded)}, recorded only: {sorted(recorded - mounted)}")
-    half = [path for path in (node.root / "ingest").iterdir() if not _can_go_on(path)]
+    half = [path for path in (node.root / "ingest").iterdir() if not _can_go_on(path, driver.started)]
     for name in _PROMPTLY_CLEANED:
         half += (node.root / name).glob(".new-*")
     if half:
         raise Wrong(f"left half made: {sorted(half)}")
 
 
-def _can_go_on(ingest: Path) -> bool:
-    """Whether there is a journal that tells the next attempt how far this one, or the one before, came."""
-    return any((ingest / name).exists() for name in ("journal", "previous/journal"))
+def _can_go_on(ingest: Path, started: float) -> bool:
+    """Whether a journal tells the next attempt how far this one, or the one before, came; or it is under way."""
+    try:
+        under_way = ingest.stat().st_mtime >= started
+    except FileNotFoundError:
+        return True  # it is whole meanwhile
+    return under_way or any((ingest / name).exists() for name in ("journal", "previous/journal"))
 
 
 def is_empty(node: Node, driver: Driver) -> None:

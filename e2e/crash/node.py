@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,7 @@ class Driver:
         self._launcher = launcher
         self._node = node
         self._status: int | None = None
+        self.started = time.time()  # seconds since the epoch
         order = {"config": node.config, "log": node.log, "note": node.note, "directory": node.directory}
         self._process = launcher.start(
             **{name: str(path) for name, path in order.items()}, fatal=asdict(fatal) if fatal else None

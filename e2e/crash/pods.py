@@ -20,6 +20,10 @@ _AGAIN = {
     grpc.StatusCode.ABORTED,  # another call on the volume is under way
     grpc.StatusCode.RESOURCE_EXHAUSTED,  # other pulls, which nobody waits for any more, have the room
 }
+_CAPABILITY = csi_pb2.VolumeCapability(
+    mount=csi_pb2.VolumeCapability.MountVolume(),
+    access_mode=csi_pb2.VolumeCapability.AccessMode(mode=csi_pb2.VolumeCapability.AccessMode.SINGLE_NODE_WRITER),
+)
 _DEADLINES = (0.01, 0.05, 0.2, 1.0, 30.0)  # seconds
 _LONG = 30.0
 _ROUNDS = 2000  # of asking again, some hundredths of a second apart
@@ -40,16 +44,10 @@ class Kubelet:
 
     def publish(self, pod: "Pod", *, timeout: float, leave_after: float | None = None) -> bool:
         """Publish; with `leave_after` the caller goes away after so many seconds."""
-        capability = csi_pb2.VolumeCapability(
-            mount=csi_pb2.VolumeCapability.MountVolume(),
-            access_mode=csi_pb2.VolumeCapability.AccessMode(
-                mode=csi_pb2.VolumeCapability.AccessMode.SINGLE_NODE_WRITER
-            ),
-        )
         request = csi_pb2.NodePublishVolumeRequest(
             volume_id=pod.volume_id,
             target_path=str(pod.target),
-            volume_capability=capability,
+            volume_capability=_CAPABILITY,
             readonly=True,
             volume_context=pod.model.attributes | {"pullPolicy": pod.policy},
         )
@@ -63,9 +61,20 @@ class Kubelet:
                 pass  # asked again below, and answered the same
         return _succeeded(call, f"publish of {pod.model.reference}")
 
+    def republish(self, volume_id: str, target: Path) -> bool:
+        """Ask again for a volume that the Go driver has published, as a kubelet that was restarted does."""
+        request = csi_pb2.NodePublishVolumeRequest(
+            volume_id=volume_id, target_path=str(target), volume_capability=_CAPABILITY
+        )
+        return _succeeded(self._stub.NodePublishVolume.future(request, timeout=_LONG), f"publish of {volume_id}")
+
     def unpublish(self, pod: "Pod") -> bool:
-        request = csi_pb2.NodeUnpublishVolumeRequest(volume_id=pod.volume_id, target_path=str(pod.target))
-        return _succeeded(self._stub.NodeUnpublishVolume.future(request, timeout=_LONG), "unpublish")
+        return self.take_away(pod.volume_id, pod.target)
+
+    def take_away(self, volume_id: str, target: Path) -> bool:
+        """Unpublish the volume, whoever published it."""
+        request = csi_pb2.NodeUnpublishVolumeRequest(volume_id=volume_id, target_path=str(target))
+        return _succeeded(self._stub.NodeUnpublishVolume.future(request, timeout=_LONG), f"unpublish of {volume_id}")
 
 
 def _succeeded(call: "grpc.Future[Any]", what: str) -> bool:

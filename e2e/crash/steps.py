@@ -26,6 +26,9 @@ from csi_driver.cache.store import Cache
 from csi_driver.host.kernel import Kernel
 from csi_driver.puller.artifact import Artifacts
 from csi_driver.puller.resolver import Resolver
+from csi_driver.verifier.verifier import Verifier
+from csi_driver.volumes.collector import Collector
+from csi_driver.volumes.predecessor import Predecessor
 from csi_driver.volumes.publisher import Publisher
 
 ANY = "any"
@@ -147,5 +150,8 @@ def _kinds() -> dict[CodeType, str]:
         "collect": (Space.reserve, Cache.collect),
         "publish": (Publisher.publish,),
         "unpublish": (Publisher.unpublish,),
+        "verify": (Verifier.verify,),
+        "gc": (Collector.collect,),
+        "adopt": (Predecessor.give_back, Predecessor.take_over),
     }
     return {inspect.unwrap(each).__code__: kind for kind, them in functions.items() for each in them}

@@ -22,7 +22,7 @@ from e2e.prometheus import INTERVAL, Prometheus
 RULES = CHART / "monitoring" / "rules.yaml"
 DASHBOARD = CHART / "monitoring" / "dashboard.json"
 START = 1_700_000_000
-NOTHING_HAPPENED = ("Other calls that failed", "Damage found in the cache")
+NOTHING_HAPPENED = ("Other calls that failed", "Damage found in the cache", "How far pulls are")  # all are done
 LABELS = {"container": "model-csi-driver", "node": "node-a", "pod": "driver-a", "namespace": "model-csi"}
 
 

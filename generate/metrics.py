@@ -43,7 +43,7 @@ def _told(families: Iterator[Metric]) -> Iterator[Told]:
     for family in families:
         if not family.name.endswith("_created"):  # when a counter began; prometheus_client's own
             name = f"{family.name}_total" if family.type == "counter" else family.name
-            yield Told(name, family.type, family.documentation)
+            yield Told(name, "untyped" if family.type == "unknown" else family.type, family.documentation)
 
 
 def _scraped() -> Iterator[Metric]:

@@ -31,7 +31,8 @@ Exit codes:
 {table()}
 
 pull, unpin, list, verify, gc, mount and umount speak to the driver that runs on
-this node; push and inspect speak to the registry alone."""
+this node; push and inspect speak to the registry, and inspect also asks the
+driver, if one runs."""
 
 
 @click.group(cls=LazyGroup, places=_COMMANDS, epilog=_ENDINGS, context_settings={"help_option_names": ["-h", "--help"]})

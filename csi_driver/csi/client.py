@@ -1,6 +1,6 @@
 """A running driver, as the command line speaks to it."""
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Self
 
 import grpc
 
+from csi_driver.cache.layout import LayerId
 from csi_driver.csi import condition
 from csi_driver.csi.attributes import POD_NAME, POD_NAMESPACE, POD_UID, SERVICE_ACCOUNT
 from csi_driver.csi.endpoint import Endpoint
@@ -198,6 +199,13 @@ class Client:
             )
             for model in response.models
         ]
+
+    def held(self, layers: Iterable[LayerId]) -> list[LayerId]:
+        """Those of the layers that the node holds, whole and verified."""
+        request = model_csi_pb2.HeldRequest(layers=[layer.name for layer in layers])
+        with _errors():
+            response = self._models.Held(request, timeout=_ANSWER_SECONDS)
+        return [LayerId.from_name(name) for name in response.layers]
 
     def verify(
         self, references: Sequence[str], *, max_bytes_per_second: int = 0

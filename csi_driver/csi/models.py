@@ -2,12 +2,13 @@
 
 # ruff: noqa: N802, ARG002  method names and signatures are those of proto/model_csi.proto
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 import grpc
 
+from csi_driver.cache.layout import LayerId
 from csi_driver.cache.pins import Pin
 from csi_driver.csi import requests
 from csi_driver.csi.pb import model_csi_pb2, model_csi_pb2_grpc
@@ -59,6 +60,8 @@ class Inventory(Protocol):
 
     def models(self) -> Sequence[CachedModel]: ...
 
+    def holding(self, layers: Iterable[LayerId]) -> Sequence[LayerId]: ...
+
 
 class Verifier(Protocol):
     """Who proves what the cache holds; raises the driver's errors, and `Stopping` when told to stop."""
@@ -73,7 +76,7 @@ class Collector(Protocol):
 
 
 class Models(model_csi_pb2_grpc.ModelsServicer):
-    """Serves `model-csi pull`, `unpin`, `list`, `verify` and `gc`."""
+    """Serves `model-csi pull`, `unpin`, `list`, `inspect`, `verify` and `gc`."""
 
     def __init__(
         self,
@@ -106,6 +109,10 @@ class Models(model_csi_pb2_grpc.ModelsServicer):
 
     def List(self, request: model_csi_pb2.ListRequest, context: grpc.ServicerContext) -> model_csi_pb2.ListResponse:
         return model_csi_pb2.ListResponse(models=[_listed(model) for model in self._inventory.models()])
+
+    def Held(self, request: model_csi_pb2.HeldRequest, context: grpc.ServicerContext) -> model_csi_pb2.HeldResponse:
+        held = self._inventory.holding(requests.layers(request))
+        return model_csi_pb2.HeldResponse(layers=[layer.name for layer in held])
 
     def Verify(
         self, request: model_csi_pb2.VerifyRequest, context: grpc.ServicerContext

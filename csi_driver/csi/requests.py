@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from csi_driver.cache.layout import LayerId
 from csi_driver.csi import attributes
 from csi_driver.csi.attributes import shown
 from csi_driver.csi.pb import csi_pb2, model_csi_pb2
@@ -86,6 +87,14 @@ def pull_request(request: model_csi_pb2.PullRequest) -> PullRequest:
         keychain=_keychain(request.secrets),
         urgent=False,  # no pod waits for it
     )
+
+
+def layers(request: model_csi_pb2.HeldRequest) -> list[LayerId]:
+    """The layers that a Models.Held request asks about; raises `InvalidRequest`."""
+    try:
+        return [LayerId.from_name(name) for name in request.layers]
+    except ValueError as error:
+        raise InvalidRequest(f"layers has a name that is none of a layer: {error}") from error
 
 
 def scope(request: model_csi_pb2.VerifyRequest) -> Scope:

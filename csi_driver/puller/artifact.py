@@ -25,7 +25,7 @@ from csi_driver.registry.client import Registry, Repository
 MAX_PARENTS = 10
 """Models above one another, as KitOps allows them."""
 
-_INHERITED = frozenset({Role.WEIGHT, Role.WEIGHT_CONFIG})
+INHERITED = frozenset({Role.WEIGHT, Role.WEIGHT_CONFIG})
 """What a model takes from the one it builds on: that one's model and its parts, not its code, data and texts."""
 
 
@@ -73,7 +73,7 @@ class Artifacts:
             digest = self._parent(request, parent, lineage)
             lineage[digest] = parent
             above, origin = self._layout(request, parent, digest)
-            inherited = [layer for layer in above.layers if layer.role in _INHERITED]
+            inherited = [layer for layer in above.layers if layer.role in INHERITED]
             layers += inherited
             origins = {LayerId.of(layer): origin for layer in inherited} | origins
             parent = above.parent

@@ -1,9 +1,10 @@
 """What this node holds: the models in the cache, and who uses them."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from csi_driver.cache.layout import LayerId
 from csi_driver.cache.store import Cache
 from csi_driver.volumes.records import Records
 
@@ -37,6 +38,10 @@ class Inventory:
         volumes = [volume for volume in self._records.all() if volume.snapshot == snapshot]
         return [f"{each.volume_id} of pod {each.pod.namespace}/{each.pod.name}" if each.pod else each.volume_id
                 for each in volumes]  # fmt: skip
+
+    def holding(self, layers: Iterable[LayerId]) -> Sequence[LayerId]:
+        """Those of the layers that are here, whole and verified."""
+        return [layer for layer in layers if self._cache.layer(layer) is not None]
 
     def models(self) -> Sequence[CachedModel]:
         """Every snapshot on this node, in the order of their references."""

@@ -105,7 +105,13 @@ def test_inspect_for_scripts(model_csi: Command, registry: EmbeddedRegistry) -> 
     assert document["warnings"] == []
     assert (layer["path"], layer["role"], layer["packing"]) == (None, "weight", "tar+zstd")
     assert document["size"] == layer["size"]
-    assert layer.keys() == {"path", "role", "packing", "size", "digest", "mediaType"}
+    assert layer.keys() == {"path", "role", "packing", "size", "digest", "mediaType", "selected", "cached"}
+    assert (layer["selected"], layer["cached"], document["cached"]) == (True, None, None)
+    assert (document["selected"], document["parents"], document["files"]) == (
+        {"layers": 1, "size": layer["size"]},
+        [],
+        [],
+    )
 
 
 def test_inspect_takes_from_an_index_what_a_node_would_take(model_csi: Command, registry: EmbeddedRegistry) -> None:

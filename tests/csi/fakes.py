@@ -1,10 +1,11 @@
 """Stand-ins for what lies beneath csi/: they do what a test tells them and remember what they were asked."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from csi_driver.cache.layout import LayerId
 from csi_driver.cache.pins import Pin
 from csi_driver.errors import StillPulling
 from csi_driver.inflight import Condition, Dropped, Stop, Wait
@@ -116,9 +117,13 @@ class FakePuller:
 @dataclass
 class FakeInventory:
     held: list[CachedModel] = field(default_factory=list)
+    layers: set[LayerId] = field(default_factory=set)
 
     def models(self) -> Sequence[CachedModel]:
         return self.held
+
+    def holding(self, layers: Iterable[LayerId]) -> Sequence[LayerId]:
+        return [layer for layer in layers if layer in self.layers]
 
 
 @dataclass

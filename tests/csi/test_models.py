@@ -4,10 +4,12 @@ import threading
 
 import pytest
 
+from csi_driver.cache.layout import LayerId
 from csi_driver.cache.pins import Pin
 from csi_driver.csi.client import Client, PulledModel, PullStep, VerifyStep
 from csi_driver.errors import InvalidRequest, NotFound, StillPulling, Unavailable
 from csi_driver.inflight import Stop
+from csi_driver.oci.digest import Digest
 from csi_driver.oci.selection import Selection
 from csi_driver.verifier.report import Finding, Progress, Report, Scope
 from csi_driver.volumes.collector import Collected, Item
@@ -27,6 +29,13 @@ def test_a_pull_tells_how_far_it_is_and_what_came_of_it(driver: Driver, client: 
     assert steps == [PullStep("10 of 100", 10, 100, 7.5), PullStep("60 of 100", 60, 100, 7.5)]
     snapshot = FakeSnapshot()
     assert last == PulledModel(REFERENCE, snapshot.manifest_digest, snapshot.size, snapshot.files)
+
+
+def test_the_layers_that_are_here_are_told(driver: Driver, client: Client) -> None:
+    here, gone = LayerId(Digest.of(b"a"), is_tree=True, part="models"), LayerId(Digest.of(b"b"), is_tree=False)
+    driver.inventory.layers = {here}
+    assert client.held([here, gone]) == [here]
+    assert client.held([]) == []
 
 
 def test_a_model_that_is_here_needs_no_steps(client: Client) -> None:

@@ -219,3 +219,9 @@ def test_a_pull_without_a_policy_has_that_of_a_pod() -> None:
 def test_a_pull_that_can_never_succeed_is_refused(request_: model_csi_pb2.PullRequest, named: str) -> None:
     with pytest.raises(InvalidRequest, match=named):
         requests.pull_request(request_)
+
+
+@pytest.mark.parametrize("name", ["", "../../etc", f"sha256-{'0' * 63}.raw"])
+def test_a_question_about_what_is_no_layer_is_refused(name: str) -> None:
+    with pytest.raises(InvalidRequest, match="layers has a name"):
+        requests.layers(model_csi_pb2.HeldRequest(layers=[name]))

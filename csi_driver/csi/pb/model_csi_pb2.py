@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!csi_driver/csi/pb/model_csi.proto\x12\x10modelpack.csi.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa6\x02\n\x0bPullRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\x1d\n\x15\x65xclude_model_weights\x18\x02 \x01(\x08\x12\x1d\n\x15\x65xclude_file_patterns\x18\x03 \x03(\t\x12\x13\n\x0bpull_policy\x18\x04 \x01(\t\x12@\n\x07secrets\x18\x05 \x03(\x0b\x32*.modelpack.csi.v1.PullRequest.SecretsEntryB\x03\x80\x01\x01\x12\x1d\n\x15include_file_patterns\x18\x06 \x03(\t\x12\x13\n\x0blayer_roles\x18\x07 \x03(\t\x12\x0b\n\x03pin\x18\x08 \x01(\x08\x1a.\n\x0cSecretsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xe6\x01\n\x0cPullProgress\x12;\n\x08underway\x18\x01 \x01(\x0b\x32\'.modelpack.csi.v1.PullProgress.UnderwayH\x00\x12.\n\x05model\x18\x02 \x01(\x0b\x32\x1d.modelpack.csi.v1.PulledModelH\x00\x1a\x61\n\x08Underway\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\x15\n\rfetched_bytes\x18\x02 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x03 \x01(\x03\x12\x18\n\x10\x62ytes_per_second\x18\x04 \x01(\x01\x42\x06\n\x04step\"\\\n\x0bPulledModel\x12\x11\n\treference\x18\x01 \x01(\t\x12\x17\n\x0fmanifest_digest\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\r\n\x05\x66iles\x18\x04 \x01(\x03\"\x1c\n\x0cUnpinRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x1d\n\rUnpinResponse\x12\x0c\n\x04pins\x18\x01 \x01(\x03\"\r\n\x0bListRequest\"=\n\x0cListResponse\x12-\n\x06models\x18\x01 \x03(\x0b\x32\x1d.modelpack.csi.v1.CachedModel\"\xbf\x01\n\x0b\x43\x61\x63hedModel\x12\x11\n\treference\x18\x01 \x01(\t\x12\x17\n\x0fmanifest_digest\x18\x02 \x01(\t\x12\x11\n\tselection\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\r\n\x05\x66iles\x18\x05 \x01(\x03\x12\x0f\n\x07volumes\x18\x06 \x01(\x03\x12-\n\tlast_used\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06pinned\x18\x08 \x01(\x08\"A\n\rVerifyRequest\x12\x12\n\nreferences\x18\x01 \x03(\t\x12\x1c\n\x14max_bytes_per_second\x18\x02 \x01(\x03\"\xe7\x01\n\x0eVerifyProgress\x12=\n\x08underway\x18\x01 \x01(\x0b\x32).modelpack.csi.v1.VerifyProgress.UnderwayH\x00\x12.\n\x08verified\x18\x02 \x01(\x0b\x32\x1a.modelpack.csi.v1.VerifiedH\x00\x1a^\n\x08Underway\x12\x12\n\nread_bytes\x18\x01 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x03\x12)\n\x07\x64\x61mages\x18\x03 \x03(\x0b\x32\x18.modelpack.csi.v1.DamageB\x06\n\x04step\"l\n\x08Verified\x12\x0e\n\x06layers\x18\x01 \x01(\x03\x12\x11\n\tsnapshots\x18\x02 \x01(\x03\x12\x12\n\nread_bytes\x18\x03 \x01(\x03\x12)\n\x07\x64\x61mages\x18\x04 \x03(\x0b\x32\x18.modelpack.csi.v1.Damage\"G\n\x06\x44\x61mage\x12\x0c\n\x04what\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0e\n\x06models\x18\x03 \x03(\t\x12\x0f\n\x07volumes\x18\x04 \x03(\t\"5\n\x0e\x43ollectRequest\x12\x0f\n\x07\x64ry_run\x18\x01 \x01(\x08\x12\x12\n\nfree_bytes\x18\x02 \x01(\x03\"\x80\x01\n\x0f\x43ollectResponse\x12\x13\n\x0b\x66reed_bytes\x18\x01 \x01(\x03\x12-\n\x08given_up\x18\x02 \x03(\x0b\x32\x1b.modelpack.csi.v1.CacheItem\x12)\n\x04kept\x18\x03 \x03(\x0b\x32\x1b.modelpack.csi.v1.CacheItem\"=\n\tCacheItem\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\"\x9e\x01\n\x14VolumeStatsCondition\x12P\n\x10volume_condition\x18\x02 \x01(\x0b\x32\x36.modelpack.csi.v1.VolumeStatsCondition.VolumeCondition\x1a\x34\n\x0fVolumeCondition\x12\x10\n\x08\x61\x62normal\x18\x01 \x01(\x08\x12\x0f\n\x07message\x18\x02 \x01(\t2\x81\x03\n\x06Models\x12G\n\x04Pull\x12\x1d.modelpack.csi.v1.PullRequest\x1a\x1e.modelpack.csi.v1.PullProgress0\x01\x12H\n\x05Unpin\x12\x1e.modelpack.csi.v1.UnpinRequest\x1a\x1f.modelpack.csi.v1.UnpinResponse\x12\x45\n\x04List\x12\x1d.modelpack.csi.v1.ListRequest\x1a\x1e.modelpack.csi.v1.ListResponse\x12M\n\x06Verify\x12\x1f.modelpack.csi.v1.VerifyRequest\x1a .modelpack.csi.v1.VerifyProgress0\x01\x12N\n\x07\x43ollect\x12 .modelpack.csi.v1.CollectRequest\x1a!.modelpack.csi.v1.CollectResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!csi_driver/csi/pb/model_csi.proto\x12\x10modelpack.csi.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa6\x02\n\x0bPullRequest\x12\x11\n\treference\x18\x01 \x01(\t\x12\x1d\n\x15\x65xclude_model_weights\x18\x02 \x01(\x08\x12\x1d\n\x15\x65xclude_file_patterns\x18\x03 \x03(\t\x12\x13\n\x0bpull_policy\x18\x04 \x01(\t\x12@\n\x07secrets\x18\x05 \x03(\x0b\x32*.modelpack.csi.v1.PullRequest.SecretsEntryB\x03\x80\x01\x01\x12\x1d\n\x15include_file_patterns\x18\x06 \x03(\t\x12\x13\n\x0blayer_roles\x18\x07 \x03(\t\x12\x0b\n\x03pin\x18\x08 \x01(\x08\x1a.\n\x0cSecretsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xe6\x01\n\x0cPullProgress\x12;\n\x08underway\x18\x01 \x01(\x0b\x32\'.modelpack.csi.v1.PullProgress.UnderwayH\x00\x12.\n\x05model\x18\x02 \x01(\x0b\x32\x1d.modelpack.csi.v1.PulledModelH\x00\x1a\x61\n\x08Underway\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\x15\n\rfetched_bytes\x18\x02 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x03 \x01(\x03\x12\x18\n\x10\x62ytes_per_second\x18\x04 \x01(\x01\x42\x06\n\x04step\"\\\n\x0bPulledModel\x12\x11\n\treference\x18\x01 \x01(\t\x12\x17\n\x0fmanifest_digest\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\r\n\x05\x66iles\x18\x04 \x01(\x03\"\x1c\n\x0cUnpinRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x1d\n\rUnpinResponse\x12\x0c\n\x04pins\x18\x01 \x01(\x03\"\r\n\x0bListRequest\"=\n\x0cListResponse\x12-\n\x06models\x18\x01 \x03(\x0b\x32\x1d.modelpack.csi.v1.CachedModel\"\xbf\x01\n\x0b\x43\x61\x63hedModel\x12\x11\n\treference\x18\x01 \x01(\t\x12\x17\n\x0fmanifest_digest\x18\x02 \x01(\t\x12\x11\n\tselection\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\r\n\x05\x66iles\x18\x05 \x01(\x03\x12\x0f\n\x07volumes\x18\x06 \x01(\x03\x12-\n\tlast_used\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06pinned\x18\x08 \x01(\x08\"\x1d\n\x0bHeldRequest\x12\x0e\n\x06layers\x18\x01 \x03(\t\"\x1e\n\x0cHeldResponse\x12\x0e\n\x06layers\x18\x01 \x03(\t\"A\n\rVerifyRequest\x12\x12\n\nreferences\x18\x01 \x03(\t\x12\x1c\n\x14max_bytes_per_second\x18\x02 \x01(\x03\"\xe7\x01\n\x0eVerifyProgress\x12=\n\x08underway\x18\x01 \x01(\x0b\x32).modelpack.csi.v1.VerifyProgress.UnderwayH\x00\x12.\n\x08verified\x18\x02 \x01(\x0b\x32\x1a.modelpack.csi.v1.VerifiedH\x00\x1a^\n\x08Underway\x12\x12\n\nread_bytes\x18\x01 \x01(\x03\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x03\x12)\n\x07\x64\x61mages\x18\x03 \x03(\x0b\x32\x18.modelpack.csi.v1.DamageB\x06\n\x04step\"l\n\x08Verified\x12\x0e\n\x06layers\x18\x01 \x01(\x03\x12\x11\n\tsnapshots\x18\x02 \x01(\x03\x12\x12\n\nread_bytes\x18\x03 \x01(\x03\x12)\n\x07\x64\x61mages\x18\x04 \x03(\x0b\x32\x18.modelpack.csi.v1.Damage\"G\n\x06\x44\x61mage\x12\x0c\n\x04what\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0e\n\x06models\x18\x03 \x03(\t\x12\x0f\n\x07volumes\x18\x04 \x03(\t\"5\n\x0e\x43ollectRequest\x12\x0f\n\x07\x64ry_run\x18\x01 \x01(\x08\x12\x12\n\nfree_bytes\x18\x02 \x01(\x03\"\x80\x01\n\x0f\x43ollectResponse\x12\x13\n\x0b\x66reed_bytes\x18\x01 \x01(\x03\x12-\n\x08given_up\x18\x02 \x03(\x0b\x32\x1b.modelpack.csi.v1.CacheItem\x12)\n\x04kept\x18\x03 \x03(\x0b\x32\x1b.modelpack.csi.v1.CacheItem\"=\n\tCacheItem\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\"\x9e\x01\n\x14VolumeStatsCondition\x12P\n\x10volume_condition\x18\x02 \x01(\x0b\x32\x36.modelpack.csi.v1.VolumeStatsCondition.VolumeCondition\x1a\x34\n\x0fVolumeCondition\x12\x10\n\x08\x61\x62normal\x18\x01 \x01(\x08\x12\x0f\n\x07message\x18\x02 \x01(\t2\xc8\x03\n\x06Models\x12G\n\x04Pull\x12\x1d.modelpack.csi.v1.PullRequest\x1a\x1e.modelpack.csi.v1.PullProgress0\x01\x12H\n\x05Unpin\x12\x1e.modelpack.csi.v1.UnpinRequest\x1a\x1f.modelpack.csi.v1.UnpinResponse\x12\x45\n\x04List\x12\x1d.modelpack.csi.v1.ListRequest\x1a\x1e.modelpack.csi.v1.ListResponse\x12\x45\n\x04Held\x12\x1d.modelpack.csi.v1.HeldRequest\x1a\x1e.modelpack.csi.v1.HeldResponse\x12M\n\x06Verify\x12\x1f.modelpack.csi.v1.VerifyRequest\x1a .modelpack.csi.v1.VerifyProgress0\x01\x12N\n\x07\x43ollect\x12 .modelpack.csi.v1.CollectRequest\x1a!.modelpack.csi.v1.CollectResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -56,26 +56,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTRESPONSE']._serialized_end=849
   _globals['_CACHEDMODEL']._serialized_start=852
   _globals['_CACHEDMODEL']._serialized_end=1043
-  _globals['_VERIFYREQUEST']._serialized_start=1045
-  _globals['_VERIFYREQUEST']._serialized_end=1110
-  _globals['_VERIFYPROGRESS']._serialized_start=1113
-  _globals['_VERIFYPROGRESS']._serialized_end=1344
-  _globals['_VERIFYPROGRESS_UNDERWAY']._serialized_start=1242
-  _globals['_VERIFYPROGRESS_UNDERWAY']._serialized_end=1336
-  _globals['_VERIFIED']._serialized_start=1346
-  _globals['_VERIFIED']._serialized_end=1454
-  _globals['_DAMAGE']._serialized_start=1456
-  _globals['_DAMAGE']._serialized_end=1527
-  _globals['_COLLECTREQUEST']._serialized_start=1529
-  _globals['_COLLECTREQUEST']._serialized_end=1582
-  _globals['_COLLECTRESPONSE']._serialized_start=1585
-  _globals['_COLLECTRESPONSE']._serialized_end=1713
-  _globals['_CACHEITEM']._serialized_start=1715
-  _globals['_CACHEITEM']._serialized_end=1776
-  _globals['_VOLUMESTATSCONDITION']._serialized_start=1779
-  _globals['_VOLUMESTATSCONDITION']._serialized_end=1937
-  _globals['_VOLUMESTATSCONDITION_VOLUMECONDITION']._serialized_start=1885
-  _globals['_VOLUMESTATSCONDITION_VOLUMECONDITION']._serialized_end=1937
-  _globals['_MODELS']._serialized_start=1940
-  _globals['_MODELS']._serialized_end=2325
+  _globals['_HELDREQUEST']._serialized_start=1045
+  _globals['_HELDREQUEST']._serialized_end=1074
+  _globals['_HELDRESPONSE']._serialized_start=1076
+  _globals['_HELDRESPONSE']._serialized_end=1106
+  _globals['_VERIFYREQUEST']._serialized_start=1108
+  _globals['_VERIFYREQUEST']._serialized_end=1173
+  _globals['_VERIFYPROGRESS']._serialized_start=1176
+  _globals['_VERIFYPROGRESS']._serialized_end=1407
+  _globals['_VERIFYPROGRESS_UNDERWAY']._serialized_start=1305
+  _globals['_VERIFYPROGRESS_UNDERWAY']._serialized_end=1399
+  _globals['_VERIFIED']._serialized_start=1409
+  _globals['_VERIFIED']._serialized_end=1517
+  _globals['_DAMAGE']._serialized_start=1519
+  _globals['_DAMAGE']._serialized_end=1590
+  _globals['_COLLECTREQUEST']._serialized_start=1592
+  _globals['_COLLECTREQUEST']._serialized_end=1645
+  _globals['_COLLECTRESPONSE']._serialized_start=1648
+  _globals['_COLLECTRESPONSE']._serialized_end=1776
+  _globals['_CACHEITEM']._serialized_start=1778
+  _globals['_CACHEITEM']._serialized_end=1839
+  _globals['_VOLUMESTATSCONDITION']._serialized_start=1842
+  _globals['_VOLUMESTATSCONDITION']._serialized_end=2000
+  _globals['_VOLUMESTATSCONDITION_VOLUMECONDITION']._serialized_start=1948
+  _globals['_VOLUMESTATSCONDITION_VOLUMECONDITION']._serialized_end=2000
+  _globals['_MODELS']._serialized_start=2003
+  _globals['_MODELS']._serialized_end=2459
 # @@protoc_insertion_point(module_scope)

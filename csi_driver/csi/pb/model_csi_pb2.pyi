@@ -109,6 +109,18 @@ class CachedModel(_message.Message):
     pinned: bool
     def __init__(self, reference: _Optional[str] = ..., manifest_digest: _Optional[str] = ..., selection: _Optional[str] = ..., size_bytes: _Optional[int] = ..., files: _Optional[int] = ..., volumes: _Optional[int] = ..., last_used: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., pinned: _Optional[bool] = ...) -> None: ...
 
+class HeldRequest(_message.Message):
+    __slots__ = ("layers",)
+    LAYERS_FIELD_NUMBER: _ClassVar[int]
+    layers: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, layers: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class HeldResponse(_message.Message):
+    __slots__ = ("layers",)
+    LAYERS_FIELD_NUMBER: _ClassVar[int]
+    layers: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, layers: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class VerifyRequest(_message.Message):
     __slots__ = ("references", "max_bytes_per_second")
     REFERENCES_FIELD_NUMBER: _ClassVar[int]

@@ -49,6 +49,11 @@ class ModelsStub:
                 request_serializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.ListRequest.SerializeToString,
                 response_deserializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.ListResponse.FromString,
                 _registered_method=True)
+        self.Held = channel.unary_unary(
+                '/modelpack.csi.v1.Models/Held',
+                request_serializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.HeldRequest.SerializeToString,
+                response_deserializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.HeldResponse.FromString,
+                _registered_method=True)
         self.Verify = channel.unary_stream(
                 '/modelpack.csi.v1.Models/Verify',
                 request_serializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.VerifyRequest.SerializeToString,
@@ -82,6 +87,13 @@ class ModelsServicer:
 
     def List(self, request, context):
         """Every model the node holds.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Held(self, request, context):
+        """Which of these layers the node holds, whole and verified.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -121,6 +133,11 @@ def add_ModelsServicer_to_server(servicer, server):
                     servicer.List,
                     request_deserializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.ListRequest.FromString,
                     response_serializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.ListResponse.SerializeToString,
+            ),
+            'Held': grpc.unary_unary_rpc_method_handler(
+                    servicer.Held,
+                    request_deserializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.HeldRequest.FromString,
+                    response_serializer=csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.HeldResponse.SerializeToString,
             ),
             'Verify': grpc.unary_stream_rpc_method_handler(
                     servicer.Verify,
@@ -214,6 +231,33 @@ class Models:
             '/modelpack.csi.v1.Models/List',
             csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.ListRequest.SerializeToString,
             csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.ListResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Held(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/modelpack.csi.v1.Models/Held',
+            csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.HeldRequest.SerializeToString,
+            csi__driver_dot_csi_dot_pb_dot_model__csi__pb2.HeldResponse.FromString,
             options,
             channel_credentials,
             insecure,

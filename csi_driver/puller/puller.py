@@ -128,6 +128,11 @@ class Puller:
             self._intents.drop(intent.key)
             return
         request = PullRequest(intent.reference, intent.selection, PullPolicy.IF_NOT_PRESENT, urgent=intent.urgent)
+        try:
+            self._resolver.permit(request, request.reference)
+        except AccessDenied:
+            self._intents.drop(intent.key)
+            raise
         with self._cache.lease(intent.key):
             self._join(intent.key, intent.digest, request, wait, None)
 

@@ -55,6 +55,11 @@ class Access:
         return self._credentials[0] is not None
 
     @property
+    def has_several(self) -> bool:
+        """Whether there is another credential to try after the first."""
+        return len(self._credentials) > 1
+
+    @property
     def rounds(self) -> int:
         """More tries than one request can need: as nobody, and each credential with an old and a new token."""
         return 2 * len(self._credentials) + 2

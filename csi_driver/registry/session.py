@@ -58,6 +58,7 @@ class Session:
         """One try; raises as `ask` does, and `Transient` for what is worth another one."""
         grant = self._access.grant()
         returned = False
+        missing: Answer | None = None
         for _ in range(self._access.rounds + 1):
             answer = self._exchange(request, grant)
             if answer.status < 300 or answer.status in also:
@@ -65,9 +66,16 @@ class Session:
             if not returned and self._is_expired_signature(request, answer):
                 returned = True  # the registry gives a new one
                 continue
-            another = self._another_grant(grant, answer)
+            if answer.status == 404 and grant.header is not None:
+                missing = answer
+            try:
+                another = self._another_grant(grant, request, answer)
+            except Unauthenticated:
+                if missing is None:
+                    raise
+                another = None
             if another is None:
-                raise refusal(answer, what)
+                raise refusal(missing or answer, what)
             grant = another
         raise Unauthenticated(
             f"registry {self.host.root.authority} keeps refusing what it has just accepted for {what}"
@@ -97,8 +105,11 @@ class Session:
             connect_timeout=host.connect_timeout,
         )
 
-    def _another_grant(self, grant: Grant, answer: Answer) -> Grant | None:
-        """What to try next after this refusal of the registry; None if nothing. Raises `Unauthenticated`."""
+    def _another_grant(self, grant: Grant, request: Request, answer: Answer) -> Grant | None:
+        """What to try next after this refusal of the registry; None if nothing. Raises `Unauthenticated`.
+
+        Some registries say of what a credential may not read that it is not there: another one may read it.
+        """
         if not self._is_own(answer.url):
             return None
         if answer.status == 401:
@@ -106,7 +117,8 @@ class Session:
         if answer.status in (403, 404) and grant.header is None and self._access.has_credentials:
             header = self._challenge()
             return self._access.refused(grant, header, details(answer)) if header else None
-        return self._access.denied(grant) if answer.status == 403 else None
+        hides = answer.status == 404 and request.method == "GET" and self._access.has_several
+        return self._access.denied(grant) if answer.status == 403 or hides else None
 
     def _challenge(self) -> str | None:
         """What the registry wants of those it hides things from: some answer 403 or 404 to requests of nobody."""

@@ -2,10 +2,15 @@
 
 import pytest
 
+from csi_driver.cache.layout import Places
 from csi_driver.config import Policy
 from csi_driver.config.policy import NamespaceRules
 from csi_driver.errors import AccessDenied, InvalidRequest
-from tests.fixtures.driver import Node, RunningDriver, content
+from csi_driver.oci.digest import Digest
+from csi_driver.oci.reference import Reference
+from csi_driver.oci.selection import Selection
+from csi_driver.puller.intents import Intent, Intents
+from tests.fixtures.driver import Node, RunningDriver, content, eventually
 from tests.fixtures.producers import kit_of
 from tests.fixtures.registry import EmbeddedRegistry
 
@@ -73,6 +78,19 @@ def test_a_parent_is_forbidden_like_any_other_model(registry: EmbeddedRegistry, 
     node.policy = Policy(deny=("*/base",))
     with node.driver() as driver, pytest.raises(AccessDenied, match=r"base/kit is forbidden"):
         driver.publish("b", reference, of("team"))
+
+
+def test_a_pull_that_was_begun_before_it_was_forbidden_is_not_gone_on_with(
+    registry: EmbeddedRegistry, node: Node, reference: str
+) -> None:
+    wanted = Places(node.root).wanted
+    wanted.mkdir(parents=True)
+    digest = Digest.of(registry.manifest("team/model", "v1"))
+    Intents(wanted).put(Intent(Reference.parse(reference), digest, Selection(), urgent=True))
+    node.policy = Policy(deny=(registry.host,))
+    with node.driver():
+        eventually(lambda: not list(wanted.iterdir()))
+    assert registry.connections() == 0
 
 
 def test_a_pod_whose_model_is_mounted_keeps_it(registry: EmbeddedRegistry, node: Node, reference: str) -> None:

@@ -1,10 +1,12 @@
 """Getting in: as nobody, by Basic and by Bearer, and what happens when the registry changes its mind."""
 
 import threading
+from typing import Literal
 
 import pytest
 
 from csi_driver.errors import AccessDenied, NotFound, Unauthenticated, Unavailable
+from csi_driver.registry.credential import Credential
 from csi_driver.registry.keychain import Keychain
 from tests.fixtures.faults import Fault
 from tests.fixtures.registry import EmbeddedRegistry
@@ -221,6 +223,38 @@ def test_a_registry_that_hides_what_is_private_is_asked_for_its_challenge(client
         registry.push_model("team/model", "v1", FILES)
         client.repository(registry.reference("team/model", "v1"), user("ann", "a")).manifest("v1")
         assert registry.count("GET", "/v2/") == 1
+
+
+@pytest.mark.parametrize("auth", ["basic", "bearer"])
+def test_a_registry_that_hides_what_a_credential_may_not_read_is_asked_with_the_next(
+    client: Client, auth: Literal["basic", "bearer"]
+) -> None:
+    users = {"bob": "b", "ann": "a"}
+    with EmbeddedRegistry(auth=auth, users=users, grants={"ann": ["team/*"]}) as registry:
+        registry.access.refusal = 404
+        registry.push_model("team/model", "v1", FILES)
+        bob, ann, eve = (user(name, word) for name, word in (*users.items(), ("eve", "guess")))
+        reference = registry.reference("team/model", "v1")
+        repository = client.repository(reference, bob.then(ann))
+        assert repository.manifest("v1").reader == Credential("ann", "a")
+        with pytest.raises(NotFound):
+            repository.manifest("v2")
+        assert repository.manifest("v1").reader == Credential("ann", "a")
+        for keychain in (bob, bob.then(eve), ann.then(bob)):
+            with pytest.raises(NotFound, match="answered 404"):
+                client.repository(reference, keychain).manifest("v1" if keychain is bob else "v3")
+
+
+def test_nobody_in_particular_reads_what_is_for_everybody(client: Client, registry: EmbeddedRegistry) -> None:
+    registry.push_model("team/model", "v1", FILES)
+    reference = registry.reference("team/model", "v1")
+    assert client.repository(reference, user("ann", "a")).manifest("v1").reader is None
+
+
+def test_a_token_for_nobody_in_particular_is_nobody_s(client: Client) -> None:
+    with EmbeddedRegistry(auth="bearer", users={"": ""}, grants={"": ["*"]}) as registry:
+        registry.push_model("team/model", "v1", FILES)
+        assert client.repository(registry.reference("team/model", "v1")).manifest("v1").reader is None
 
 
 def test_a_registry_that_wants_nothing_gets_nothing(client: Client, registry: EmbeddedRegistry) -> None:

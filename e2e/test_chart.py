@@ -44,6 +44,15 @@ def test_any_setting_of_the_driver_can_be_made(helm: Helm, tmp_path: Path) -> No
     assert settings.metrics_addr == ":9100"
 
 
+def test_a_policy_may_speak_of_namespaces(helm: Helm, tmp_path: Path) -> None:
+    policy = {"allow": ["registry.example.com"], "namespaces": {"team-*": {"deny": ["*/secret"]}}}
+
+    settings = helm.render({"config": {"policy": policy}}).config(tmp_path).policy
+
+    assert settings.allow == ("registry.example.com",)
+    assert [(each.namespace, each.deny) for each in settings.namespaces] == [("team-*", ("*/secret",))]
+
+
 def test_the_drivers_names_win_over_those_of_the_go_chart(helm: Helm, tmp_path: Path) -> None:
     values = {
         "config": {"pullConfig": {"concurrency": 3, "proxy_url": "http://a:1"}, "pull_config": {"concurrency": 7}}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from csi_driver.config import IGNORED
+from csi_driver.config.policy import NamespaceRules
 from generate.settings import Setting, all_settings
 
 Schema = dict[str, Any]
@@ -50,6 +51,10 @@ def of_setting(item: Setting) -> Schema:
     """What JSON schema can say of a setting; the driver itself says the rest when it reads it."""
     if item.type is Path:
         return {"$ref": "#/definitions/absolutePath"}
+    if item.type == tuple[NamespaceRules, ...]:
+        lists = {name: {"type": ["array", "null"]} for name in ("allow", "deny")}
+        rules = {**section_schema(), "properties": lists}
+        return {"type": "object", "description": item.doc, "additionalProperties": rules}
     kind = _TYPES.get(item.type)
     if kind is None:
         return {**({"type": "array"} if isinstance(item.default, tuple) else {}), "description": item.doc}

@@ -331,6 +331,17 @@ def test_a_token_that_is_not_required_may_be_missing(node: Node) -> None:
     assert owners(found, b"key") == (NODE,)
 
 
+def test_what_a_provider_gives_without_a_token_is_there_for_whoever_has_no_pod(node: Node) -> None:
+    wanted = {**TOKEN, "requireServiceAccount": False, "optionalServiceAccountAnnotationKeys": ["role"]}
+    ecr = node.provider(tokenAttributes=wanted)
+    [of_node] = node.keychain().credentials(HOST, REPOSITORY)
+    assert owners(of_node, b"key") == (NODE,)
+    assert json.loads(calls(ecr)[0]["given"]).keys() == {"apiVersion", "kind", "image"}
+    [of_account] = node.keychain(account(role="reader")).credentials(HOST, REPOSITORY)
+    assert NODE not in owners(of_account, b"key")
+    assert json.loads(calls(ecr)[1]["given"])["serviceAccountAnnotations"] == {"role": "reader"}
+
+
 def test_no_account_gets_what_was_kept_for_another(node: Node) -> None:
     ecr = node.provider(
         tokenAttributes={**TOKEN, "cacheType": "ServiceAccount"}, env=[{"name": "CACHE", "value": "Global"}]

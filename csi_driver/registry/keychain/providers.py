@@ -55,18 +55,17 @@ class Providers:
         self._read: tuple[object, tuple[Provider, ...], str] = ((), (), "")
 
     def for_node(self) -> "ProvidersFor":
-        """What the node itself gets from providers that do not ask who the pod is."""
+        """What the node itself gets, from providers that do not have to know whose pod it is."""
         return ProvidersFor(self, None)
 
     def for_account(self, account: ServiceAccount) -> "ProvidersFor":
         """What a service account gets from the providers that want its token."""
         return ProvidersFor(self, account)
 
-    def matching(self, host: str, repository: str, *, with_token: bool) -> tuple[tuple[Provider, ...], str]:
+    def matching(self, host: str, repository: str) -> tuple[tuple[Provider, ...], str]:
         """The providers to ask about a repository, and what is wrong with the configuration, if something is."""
         providers, trouble = self._current()
-        wanted = (each for each in providers if (each.token is not None) == with_token)
-        return tuple(each for each in wanted if each.matches(host, repository)), trouble
+        return tuple(each for each in providers if each.matches(host, repository)), trouble
 
     def ask(self, provider: Provider, question: Question, asker: str, holder: str) -> Reply:
         """The provider's reply, from its last run or from a new one; raises as `provider.ask` does."""
@@ -154,7 +153,11 @@ class ProvidersFor:
         return False
 
     def _matching(self, host: str, repository: str) -> tuple[tuple[Provider, ...], str]:
-        return self._providers.matching(host, repository, with_token=self._account is not None)
+        """The providers that want the account's token; or of the node those that do not need one."""
+        matching, trouble = self._providers.matching(host, repository)
+        if self._account is None:
+            return tuple(each for each in matching if each.token is None or not each.token.required), trouble
+        return tuple(each for each in matching if each.token is not None), trouble
 
     def _ask(self, provider: Provider, host: str, repository: str) -> Found:
         image = f"{host}/{repository}"

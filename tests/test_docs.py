@@ -9,15 +9,17 @@ import pytest
 
 from csi_driver.cache.layout import Places
 from csi_driver.cli.exits import MEANINGS
-from csi_driver.config import IGNORED, Config
+from csi_driver.config import IGNORED, Config, load
 from csi_driver.csi.status import CODES
-from csi_driver.errors import DriverError
+from csi_driver.errors import AccessDenied, DriverError
 from csi_driver.oci.descriptor import Descriptor
 from csi_driver.oci.digest import EMPTY_DIGEST, Digest
 from csi_driver.oci.layout import plan
 from csi_driver.oci.manifest import OCI_MANIFEST, Manifest
 from csi_driver.oci.producers import docker_model_runner, ollama
 from csi_driver.oci.producers.recognition import Producer, recognise
+from csi_driver.oci.reference import Reference
+from csi_driver.puller.policy import check
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -44,6 +46,20 @@ def test_every_setting_is_documented_and_nothing_else_is() -> None:
     text = (DOCS / "configuration.md").read_text()
     table = re.findall(r"^\| `([a-z_.]+)` \| ?(.*) \| (.*) \|$", text, flags=re.MULTILINE)
     assert table == settings(Config)
+
+
+def test_the_policy_in_the_documentation_is_one(tmp_path: Path) -> None:
+    [text] = re.findall(r"```yaml\n(policy:\n.*?)```", (DOCS / "security.md").read_text(), flags=re.DOTALL)
+    (tmp_path / "config.yaml").write_text(text)
+    policy = load(tmp_path / "config.yaml", {}).policy
+    check(policy, Reference.parse("docker.io/org/model"), "research-1")
+    for reference, namespace in (
+        ("docker.io/org/model", "payments"),
+        ("registry.example.com/team/experimental", "payments"),
+        ("registry.example.com/quarantine/model", "research-1"),
+    ):
+        with pytest.raises(AccessDenied):
+            check(policy, Reference.parse(reference), namespace)
 
 
 def test_every_ignored_setting_of_the_go_driver_is_named() -> None:

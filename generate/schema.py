@@ -56,13 +56,19 @@ def of_setting(item: Setting) -> Schema:
         rules = {**section_schema(), "properties": lists}
         return {"type": "object", "description": item.doc, "additionalProperties": rules}
     kind = _TYPES.get(item.type)
-    if kind is None:
-        return {**({"type": "array"} if isinstance(item.default, tuple) else {}), "description": item.doc}
-    return {"type": [kind, "string"] if kind == "integer" and _is_size(item) else kind, "description": item.doc}
+    if isinstance(item.default, tuple):
+        kinds = [name for name, empty in (("array", []), ("object", {})) if _takes(item, empty)]
+    elif kind == "integer":
+        kinds = ["integer", "string"] if _takes(item, "1GiB") else ["integer"]
+    else:
+        kinds = [kind] if kind else []
+    described: Schema = {"type": kinds[0] if len(kinds) == 1 else kinds} if kinds else {}
+    return {**described, "description": item.doc}
 
 
-def _is_size(item: Setting) -> bool:
+def _takes(item: Setting, value: object) -> bool:
     try:
-        return bool(item.parse("1GiB") == 1 << 30)
+        item.parse(value)
     except ValueError:
         return False
+    return True

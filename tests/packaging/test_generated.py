@@ -31,6 +31,13 @@ def test_a_size_may_be_text_and_a_count_may_not() -> None:
     assert pull["concurrency"]["type"] == "integer"
 
 
+def test_a_list_is_a_list_and_a_mapping_a_mapping() -> None:
+    policy = schema.of_settings()["policy"]["properties"]
+
+    assert policy["allow"]["type"] == "array"
+    assert policy["namespaces"]["type"] == "object"
+
+
 def test_settings_that_a_running_driver_follows_are_told_to_the_chart() -> None:
     assert "- log_level\n" in settings.live_names()
     assert "service_name" not in settings.live_names()

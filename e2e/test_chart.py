@@ -68,6 +68,8 @@ def test_only_a_setting_that_a_running_driver_does_not_follow_replaces_it(helm: 
         return helm.render({"config": settings}).one("DaemonSet")["spec"]["template"]
 
     assert template(log_level="debug") == template()
+    assert template(features={"disk_usage_limit": "2TiB"}) == template()
+    assert template(cache={"high_water": "90%", "low_water": "70%"}) == template()
     assert template(noexec=True) != template()
     assert template(pull_config={"proxy_url": "http://proxy.example.com:3128"}) != template()
 

@@ -47,6 +47,12 @@ says (live-settings.yaml).
 {{- end }}
 {{- $_ := unset $section (last $path) }}
 {{- end }}
+{{- /* A section with nothing else in it says no more than one that is not there. */}}
+{{- range $name, $value := deepCopy $settings }}
+{{- if and (kindIs "map" $value) (empty $value) }}
+{{- $_ := unset $settings $name }}
+{{- end }}
+{{- end }}
 {{- toYaml $settings }}
 {{- end }}
 

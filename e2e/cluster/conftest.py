@@ -66,7 +66,7 @@ def driver(installed: Installation, registry: Registries, request: pytest.Fixtur
 @pytest.fixture
 def repository(request: pytest.FixtureRequest) -> str:
     """A repository of the test's own."""
-    return "models/" + re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())
+    return "models/" + re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
 
 
 @pytest.fixture
@@ -74,9 +74,7 @@ def pod(driver: Installation, request: pytest.FixtureRequest) -> MakePod:
     """Creates a pod of a name with a reference, and does not wait for it."""
 
     def create(name: str, reference: str, **options: object) -> Pod:
-        manifest = pods.manifest(name, reference, **options)  # type: ignore[arg-type]
-        driver.cluster.apply(manifest)
-        return Pod(driver.cluster, name, manifest["metadata"]["namespace"])
+        return Pod.created(driver.cluster, pods.manifest(name, reference, **options))  # type: ignore[arg-type]
 
     return create
 

@@ -2,18 +2,21 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from e2e.chart import CHART
 from e2e.cluster import images
 from e2e.cluster.kubernetes import Kubernetes
 from e2e.node import succeeded
 
-CHART = images.PROJECT / "deploy" / "helm" / "model-csi-driver"
 NAME = "model.csi.modelpack.org"
 NAMESPACE, RELEASE = "model-csi", "models"
 DAEMONSET = f"daemonset/{RELEASE}-model-csi-driver"
@@ -43,15 +46,29 @@ class Installation:
         succeeded(self._helm(*command, "--values=-", values={**self.values, **changes}))
         self.wait()
 
+    @contextmanager
+    def changed(self, **changes: Any) -> Iterator[None]:
+        """The driver with other values, until the end of the block."""
+        self.install(**changes)
+        try:
+            yield
+        finally:
+            self.install()
+
+    def configured(self, **settings: Any) -> Values:
+        """Values under which the driver's configuration differs by these sections."""
+        config = self.values["config"]
+        return {"config": {**config, **{key: {**config.get(key, {}), **settings[key]} for key in settings}}}
+
     def uninstall(self) -> None:
         """Return when Helm, and the driver's pod, are gone."""
         succeeded(self._helm("uninstall", RELEASE, f"--namespace={NAMESPACE}", "--wait"))
         self.cluster.wait("--for=delete", "pod", "--all", f"--namespace={NAMESPACE}")
 
-    def manifests(self, **changes: Any) -> str:
-        """What Helm would apply."""
+    def manifests(self, values: Values) -> str:
+        """What Helm would apply with only these values."""
         command: list[str | Path] = ["template", RELEASE, CHART, f"--namespace={NAMESPACE}", "--values=-"]
-        return succeeded(self._helm(*command, values={**self.values, **changes}))
+        return succeeded(self._helm(*command, values=values))
 
     def restart(self) -> None:
         succeeded(self.cluster.kubectl("rollout", "restart", DAEMONSET, f"--namespace={NAMESPACE}"))
@@ -61,12 +78,32 @@ class Installation:
         """Return when the DaemonSet is rolled out and kubelet knows the driver."""
         rollout = ["rollout", "status", DAEMONSET, f"--namespace={NAMESPACE}", "--timeout=90s"]
         succeeded(self.cluster.kubectl(*rollout, timeout=120))
-        self.cluster.wait(f"--for=jsonpath={{.spec.drivers[?(@.name=='{NAME}')].name}}={NAME}", "csinode/node1")
+        deadline = time.monotonic() + 60
+        while not self.is_registered():
+            assert time.monotonic() < deadline, f"kubelet does not know {NAME}"
+            time.sleep(0.2)
+
+    def is_registered(self) -> bool:
+        """Whether kubelet knows the driver."""
+        drivers = self.cluster.get("csinode/node1")["spec"]["drivers"] or []
+        return NAME in [driver["name"] for driver in drivers]
 
     def logs(self) -> str:
         """What all containers of the driver's pod have said."""
         command = ["logs", DAEMONSET, f"--namespace={NAMESPACE}", "--all-containers", "--tail=-1"]
         return succeeded(self.cluster.kubectl(*command))
+
+    def until_said(self, pattern: str, patience: float = 90) -> None:
+        """Return when the driver's log has what matches the regular expression."""
+        deadline = time.monotonic() + patience
+        while not re.search(pattern, self.logs()):
+            assert time.monotonic() < deadline, f"the driver does not say {pattern!r} within {patience} s"
+            time.sleep(0.5)
+
+    def restarts(self) -> int:
+        """How often the containers of the driver's pod have been started again."""
+        pods = self.cluster.get("pods", f"--namespace={NAMESPACE}")["items"]
+        return sum(status["restartCount"] for pod in pods for status in pod["status"]["containerStatuses"])
 
     def process(self) -> int:
         """The driver's process, as it is seen from here."""
@@ -81,13 +118,27 @@ class Installation:
         raise AssertionError("the driver does not run")
 
     def kill(self) -> None:
-        """SIGKILL, as the kernel does it when memory is short."""
+        """SIGKILL, as the kernel does it when memory is short; return when kubelet has started the driver again."""
+        before = self.restarts()
         os.kill(self.process(), signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while self.restarts() == before:
+            assert time.monotonic() < deadline, "kubelet does not start the driver again"
+            time.sleep(0.2)
+        self.wait()
 
     def files(self, below: str) -> list[str]:
         """The files and directories right below a directory of the driver's root."""
         directory = self.cluster.node.seen(f"{ROOT}/{below}")
         return sorted(path.name for path in directory.iterdir()) if directory.exists() else []
+
+    def until_empty(self, directories: Sequence[str], patience: float = 60) -> None:
+        """Return when no file is left in these directories of the driver's root."""
+        roots = [self.cluster.node.seen(f"{ROOT}/{name}") for name in directories]
+        deadline = time.monotonic() + patience
+        while found := [path for root in roots for path in root.rglob("*") if not path.is_dir()]:
+            assert time.monotonic() < deadline, f"still there after {patience} s: {found}"
+            time.sleep(0.5)
 
     def _is_ours(self, path: Path) -> bool:
         return self.cluster.node.cgroup in path.with_name("cgroup").read_text(encoding="ascii")
@@ -111,7 +162,7 @@ def values(plain_http_hosts: list[str]) -> Values:
         "image": {"repository": images.DRIVER, "tag": images.TAG},
         "registrar": {"image": {"repository": "localhost/csi-node-driver-registrar", "tag": images.TAG}},
         "livenessProbe": {"image": {"repository": "localhost/livenessprobe", "tag": images.TAG}},
-        "config": {"pull_config": pull},
+        "config": {"pull_config": pull, "kubernetes": {"events": True, "node_labels": 100}},
     }
 
 

@@ -40,8 +40,10 @@ class Kubernetes:
         )
         return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
 
-    def apply(self, *objects: Object) -> None:
-        succeeded(self.kubectl("apply", "--filename=-", stdin=_documents(objects)))
+    def apply(self, *objects: Object, dry_run: bool = False) -> None:
+        """Let the API server have the objects, or only check them as strictly as it can."""
+        options = ["--dry-run=server", "--validate=strict"] if dry_run else []
+        succeeded(self.kubectl("apply", "--filename=-", *options, stdin=_documents(objects)))
 
     def get(self, *what: str) -> Any:
         """What the API server has, as `kubectl get` names it."""
@@ -73,8 +75,13 @@ class Kubernetes:
             f"--node-ip={ADDRESS}",
             "--v=3",
         )
-        self.until("kubelet", self._node_is_there)
+        # What the API server says of the node's state may be from before.
+        self.until("kubelet", lambda: self.ask_kubelet("healthz") == "ok")
         self.wait("--for=condition=Ready", f"node/{NAME}")
+
+    def ask_kubelet(self, path: str) -> str:
+        """What kubelet itself answers, or nothing."""
+        return self.kubectl("get", f"--raw=/api/v1/nodes/{NAME}/proxy/{path}").stdout
 
     def start_containerd(self) -> None:
         self.node.start(
@@ -91,9 +98,6 @@ class Kubernetes:
                 said = daemon.log.read_text(encoding="utf-8", errors="replace").splitlines()
                 raise AssertionError(f"{name} is not there after {patience} s:\n" + "\n".join(said[-20:]))
             time.sleep(0.1)
-
-    def _node_is_there(self) -> bool:
-        return self.kubectl("get", f"node/{NAME}").returncode == 0
 
 
 @contextmanager

@@ -23,11 +23,20 @@ done
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod of the cluster, by its name."""
+    """A pod of the cluster; another one of its name has another uid."""
 
     cluster: Kubernetes
     name: str
-    namespace: str = "default"
+    namespace: str
+    uid: str
+
+    @classmethod
+    def created(cls, cluster: Kubernetes, manifest: Object) -> "Pod":
+        """A new pod, which is not waited for."""
+        cluster.apply(manifest)
+        name, namespace = manifest["metadata"]["name"], manifest["metadata"]["namespace"]
+        metadata = cluster.get(f"pod/{name}", f"--namespace={namespace}")["metadata"]
+        return cls(cluster, name, namespace, metadata["uid"])
 
     def content(self) -> dict[str, tuple[str, bool]]:
         """What it sees in /model: of every file its path, its SHA-256 and whether it may be executed."""
@@ -53,9 +62,16 @@ class Pod:
     def restarts(self) -> int:
         return sum(status["restartCount"] for status in self.state()["status"]["containerStatuses"])
 
+    def until_restarted(self, patience: float = 90) -> None:
+        """Return when its container was started anew, and is ready."""
+        deadline = time.monotonic() + patience
+        while self.restarts() == 0 or not self.is_ready():
+            assert time.monotonic() < deadline, f"{self.name} does not run again: {self.state()['status']}"
+            time.sleep(0.3)
+
     def events(self) -> list[str]:
         """Reason and text of what it has been told, in the order in which it was."""
-        of_it = f"--field-selector=involvedObject.name={self.name}"
+        of_it = f"--field-selector=involvedObject.uid={self.uid}"
         items = self.cluster.get("events", f"--namespace={self.namespace}", of_it)["items"]
         items.sort(key=lambda item: item["lastTimestamp"] or item["eventTime"])
         return [f"{item['reason']}: {item['message']}" for item in items]
@@ -83,20 +99,30 @@ def manifest(
     namespace: str = "default",
     secret: str | None = None,
     attributes: dict[str, str] | None = None,
+    restricted: bool = False,
+    read_only: bool = True,
 ) -> Object:
-    """A pod that has the model at /model and sleeps."""
+    """A pod that has the model at /model and sleeps; `restricted` is the Pod Security Standard of that name."""
     csi: Object = {
         "driver": NAME,
-        "readOnly": True,
+        "readOnly": read_only,
         "volumeAttributes": {f"{NAME}/reference": reference, **(attributes or {})},
     }
     if secret is not None:
         csi["nodePublishSecretRef"] = {"name": secret}
-    container = {
+    container: Object = {
         "name": "reader",
         "image": BUSYBOX,
         "volumeMounts": [{"name": "model", "mountPath": "/model"}],
     }
+    if restricted:
+        container["securityContext"] = {
+            "runAsNonRoot": True,
+            "runAsUser": 65532,
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
     key, _, value = LABEL.partition("=")
     return {
         "apiVersion": "v1",

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
 from e2e.cluster.conftest import MakePod
-from e2e.cluster.installation import Installation
+from e2e.cluster.installation import NAME, Installation
 from e2e.cluster.registries import Registries
 from e2e.node import content
 
@@ -30,3 +32,75 @@ def test_two_pods_share_one_download(
     fetched = registry.blobs_fetched(repository)
     assert len(fetched) == len(set(fetched)) > 0, "each blob is fetched once"
     assert both[0].content() == both[1].content() == content(of_its_own)
+
+
+def test_a_pod_without_any_privilege_reads_its_model(
+    pod: MakePod, driver: Installation, registry: Registries, repository: str, model: Path
+) -> None:
+    registry.push(model, repository)
+    name = "pods-of-users"
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    driver.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+
+    reader = pod("reader", f"{registry.public}/{repository}:v1", namespace=name, restricted=True)
+    reader.until_ready()
+
+    assert reader.sh("id -u").stdout == "65532\n"
+    assert reader.content() == content(model)
+
+
+@pytest.mark.parametrize("read_only", [True, False], ids=["read-only", "as if it were not read-only"])
+def test_a_pod_cannot_change_its_model(
+    pod: MakePod, registry: Registries, repository: str, model: Path, read_only: bool
+) -> None:
+    registry.push(model, repository)
+    writer = pod("writer", f"{registry.public}/{repository}:v1", read_only=read_only)
+    writer.until_ready()
+
+    for command in (
+        "touch new",
+        "rm config.json",
+        "chmod 777 config.json",
+        "echo > README.md",
+        "mkdir new",
+        "mv LICENSE l",
+    ):
+        refused = writer.sh(f"cd /model && {command}")
+        assert refused.returncode != 0
+        assert "Read-only file system" in refused.stderr
+    assert writer.content() == content(model)
+
+
+def test_a_pod_gets_what_it_selects(pod: MakePod, registry: Registries, repository: str, model: Path) -> None:
+    registry.push(model, repository)
+    patterns = {"model.csi.modelpack.org/exclude-file-patterns": '["*.safetensors", "onnx/"]'}
+
+    reader = pod("reader", f"{registry.public}/{repository}:v1", attributes=patterns)
+    reader.until_ready()
+
+    kept = {path: file for path, file in content(model).items() if not path.endswith(("safetensors", "onnx"))}
+    assert reader.content() == kept
+
+
+def test_a_reference_that_means_nothing_is_told_to_the_pod(pod: MakePod, registry: Registries, repository: str) -> None:
+    waiting = pod("waiting", f"{registry.public}/{repository}:v1")
+
+    assert repository in waiting.until_told("^FailedModel")
+    assert "NotFound" in waiting.until_told("^FailedMount")
+
+
+def test_the_node_is_labelled_with_the_models_that_it_has(
+    pod: MakePod, driver: Installation, registry: Registries, repository: str, model: Path
+) -> None:
+    registry.push(model, repository)
+    before = labels_of_models(driver)
+
+    pod("reader", f"{registry.public}/{repository}:v1").until_ready()
+    driver.restart()
+
+    assert before < labels_of_models(driver)
+
+
+def labels_of_models(driver: Installation) -> set[str]:
+    labels = driver.cluster.get("node/node1")["metadata"]["labels"]
+    return {key for key in labels if key.partition("/")[0].endswith(NAME)}

@@ -1,0 +1,136 @@
+"""The chart and the manifests, as the API server takes them, and the driver that goes and comes back."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+import yaml
+
+from e2e.chart import CASES, ROOT
+from e2e.cluster import pods
+from e2e.cluster.conftest import MakePod
+from e2e.cluster.installation import NAME, NAMESPACE, Installation
+from e2e.cluster.kubernetes import Object
+from e2e.cluster.registries import Registries
+from e2e.node import content, succeeded
+
+T = TypeVar("T")
+
+# What the API server knows only where the Prometheus operator is installed.
+OF_AN_OPERATOR = "monitoring.coreos.com/"
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda path: path.stem)
+def test_the_api_server_takes_every_object_of_the_chart(installed: Installation, case: Path) -> None:
+    values = yaml.safe_load(case.read_text(encoding="utf-8")) or {}
+    # Beside the driver that is there already: some of what is there may not be changed.
+    values["config"] = {**values.get("config", {}), "serviceName": "another.csi.example.com"}
+    objects = [
+        item for item in yaml.safe_load_all(installed.manifests({**values, "fullnameOverride": "another"})) if item
+    ]
+
+    taken = dry_run(installed, [item for item in objects if not item["apiVersion"].startswith(OF_AN_OPERATOR)])
+
+    assert taken > 3
+
+
+def test_the_api_server_takes_the_manifests_for_kubectl_and_the_examples(installed: Installation) -> None:
+    plain = ROOT / "deploy" / "kubernetes"
+    rendered = succeeded(installed.cluster.kubectl("kustomize", plain))
+    assert dry_run(installed, list(yaml.safe_load_all(rendered))) > 3
+
+    for example in sorted((ROOT / "deploy" / "examples").glob("*.yaml")):
+        assert dry_run(installed, list(yaml.safe_load_all(example.read_text(encoding="utf-8")))) > 0
+
+
+def test_pods_may_name_models_of_allowed_registries_only(driver: Installation, registry: Registries) -> None:
+    allowed = f"{registry.public}/models"
+    policy = {"admissionPolicy": {"enabled": True, "allowedRegistries": [allowed, "docker.io/acme"]}}
+    with driver.changed(**policy):
+        evil = pods.manifest("evil", "registry.example.com/model:v1")
+        said = until(lambda: refusal(driver, evil))
+
+        assert f"models may come from {allowed}, docker.io/acme only" in said
+        assert "registry.example.com/model:v1" in said
+        for reference in (f"{allowed}/a:v1", f"oci://{allowed}/a", "acme/model", "docker.io/acme/model:v1"):
+            assert refusal(driver, pods.manifest("good", reference)) == ""
+        for reference in ("model", f"{registry.public}/other:v1", f"{allowed}2/a", f"docker.io/{allowed}/a"):
+            assert "models may come from" in refusal(driver, pods.manifest("evil", reference))
+        assert refusal(driver, without_model(pods.manifest("none", "unused"))) == ""
+    until(lambda: not refusal(driver, evil))
+
+
+def test_a_driver_may_change_no_other_node(driver: Installation) -> None:
+    other: Object = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node2"}}
+    driver.cluster.apply(other)
+    account = f"system:serviceaccount:{NAMESPACE}:models-model-csi-driver"
+    patch = ["patch", "node/node2", "--patch", '{"metadata":{"labels":{"a":"b"}}}', "--dry-run=server"]
+    try:
+        refused = driver.cluster.kubectl(*patch, f"--as={account}")
+        allowed = driver.cluster.kubectl(
+            *patch, f"--as={account}", "--as-user-extra=authentication.kubernetes.io/node-name=node2"
+        )
+    finally:
+        succeeded(driver.cluster.kubectl("delete", "node/node2"))
+
+    assert "the driver may change the Node object of its own node only" in refused.stderr
+    succeeded(allowed)
+
+
+def test_a_driver_that_was_uninstalled_leaves_the_pods_their_models_and_cleans_up_when_it_is_back(
+    pod: MakePod, driver: Installation, registry: Registries, repository: str, of_its_own: Path
+) -> None:
+    registry.push(of_its_own, repository)
+    reference = f"{registry.public}/{repository}:v1"
+    stays, goes = (pod(name, reference) for name in ("stays", "goes"))
+    for reader in (stays, goes):
+        reader.until_ready()
+    fetched = registry.blobs_fetched(repository)
+
+    driver.uninstall()
+    try:
+        while driver.is_registered():
+            time.sleep(0.2)
+        assert stays.content() == goes.content() == content(of_its_own)
+        goes.delete(wait=False)
+        waits = pod("waits", reference)
+        assert NAME in waits.until_told("^FailedMount")
+    finally:
+        driver.install()
+
+    driver.cluster.wait("--for=delete", "pod/goes", patience=90)
+    waits.until_ready(patience=180)
+    assert stays.content() == waits.content() == content(of_its_own)
+    assert stays.restarts() == 0
+    assert registry.blobs_fetched(repository) == fetched
+
+
+def dry_run(installed: Installation, objects: list[Object]) -> int:
+    """Let the API server check the objects as if it took them; their number."""
+    for item in objects:
+        if "namespace" in item["metadata"]:  # which need not exist
+            item["metadata"]["namespace"] = NAMESPACE
+    installed.cluster.apply(*objects, dry_run=True)
+    return len(objects)
+
+
+def refusal(driver: Installation, pod: Object) -> str:
+    """Why the API server does not take a pod, or nothing."""
+    answer = driver.cluster.kubectl("create", "--dry-run=server", "--filename=-", stdin=yaml.safe_dump(pod))
+    return answer.stderr if answer.returncode else ""
+
+
+def until(look: Callable[[], T], patience: float = 30) -> T:
+    """What `look` sees when it sees something: a policy is in force some seconds after it was made."""
+    deadline = time.monotonic() + patience
+    while not (seen := look()):
+        assert time.monotonic() < deadline, f"nothing of it is seen within {patience} s"
+        time.sleep(0.3)
+    return seen
+
+
+def without_model(pod: Object) -> Object:
+    del pod["spec"]["volumes"], pod["spec"]["containers"][0]["volumeMounts"]
+    return pod

@@ -1,0 +1,103 @@
+"""Drivers, kubelets and nodes that go down and come back, while models are pulled and while pods read them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from e2e.cluster import images
+from e2e.cluster.conftest import MakePod
+from e2e.cluster.installation import Installation
+from e2e.cluster.reboot import reboot
+from e2e.cluster.registries import Registries
+from e2e.node import content
+
+Interrupt = Callable[[Installation], None]
+
+
+def restarted(driver: Installation) -> None:
+    driver.restart()
+
+
+def upgraded(driver: Installation) -> None:
+    driver.cluster.name_image(f"{images.DRIVER}:{images.TAG}", f"{images.DRIVER}:next")
+    driver.install(image={"repository": images.DRIVER, "tag": "next"})
+
+
+def killed(driver: Installation) -> None:
+    driver.kill()
+
+
+def kubelet_restarted(driver: Installation) -> None:
+    driver.cluster.node.daemons["kubelet"].stop()
+    driver.cluster.start_kubelet()
+    # It serves before it has heard of its pods.
+    driver.cluster.until("kubelet", lambda: '"reader"' in driver.cluster.ask_kubelet("pods"))
+
+
+WAYS = pytest.mark.parametrize("interrupt", [restarted, upgraded, killed, kubelet_restarted])
+
+
+@pytest.fixture
+def restored(driver: Installation) -> Installation:
+    """The driver, which gets its first image back before the test."""
+    driver.install()
+    return driver
+
+
+@WAYS
+def test_pods_keep_their_models(
+    pod: MakePod, restored: Installation, registry: Registries, repository: str, of_its_own: Path, interrupt: Interrupt
+) -> None:
+    registry.push(of_its_own, repository)
+    reference = f"{registry.public}/{repository}:v1"
+    reader = pod("reader", reference)
+    reader.until_ready()
+    # A file that stays open all the time, as a model server has it.
+    assert reader.sh("sleep 600 3</model/config.json >/tmp/log 2>&1 & echo $! > /tmp/pid").returncode == 0
+    fetched = registry.blobs_fetched(repository)
+
+    interrupt(restored)
+
+    assert reader.content() == content(of_its_own)
+    assert reader.sh("cat /proc/$(cat /tmp/pid)/fd/3").stdout == (of_its_own / "config.json").read_text(
+        encoding="utf-8"
+    )
+    assert reader.is_ready()
+    assert reader.restarts() == 0
+    late = pod("late", reference)
+    late.until_ready()
+    assert late.content() == content(of_its_own)
+    assert registry.blobs_fetched(repository) == fetched
+
+
+@WAYS
+def test_pulls_go_on(
+    pod: MakePod, restored: Installation, registry: Registries, repository: str, of_its_own: Path, interrupt: Interrupt
+) -> None:
+    registry.push(of_its_own, repository)
+    registry.let(1 << 20)
+    reader = pod("reader", f"{registry.slow}/{repository}:v1")
+    reader.until_told("^PullingModel")
+
+    interrupt(restored)
+    registry.let()
+    reader.until_ready(patience=120)
+
+    assert reader.content() == content(of_its_own)
+
+
+def test_pods_of_a_node_that_was_rebooted_have_their_models_without_a_download(
+    pod: MakePod, driver: Installation, registry: Registries, repository: str, of_its_own: Path
+) -> None:
+    registry.push(of_its_own, repository)
+    reader = pod("reader", f"{registry.public}/{repository}:v1")
+    reader.until_ready()
+    fetched = registry.blobs_fetched(repository)
+
+    reboot(driver.cluster)
+    driver.wait()
+    reader.until_restarted()
+
+    assert reader.content() == content(of_its_own)
+    assert registry.blobs_fetched(repository) == fetched

@@ -143,7 +143,10 @@ class LimitsConfig:
         1_000_000, count(1, 1 << 30), "Most files, links and directories in one archive.", live=True
     )
     layer_size: int = setting(
-        16 << 40, size, "Most bytes that one layer may unpack to, the holes of sparse files included.", live=True
+        16 << 40,
+        size,
+        "Most bytes that one layer may unpack to, the holes of sparse files included; 0 means any number.",
+        live=True,
     )
     compression_ratio: int = setting(
         200,

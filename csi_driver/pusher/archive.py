@@ -4,7 +4,7 @@ import io
 import stat
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -97,7 +97,7 @@ def _header(seen: Seen) -> bytes:
     return entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
 
 
-def _compressed(packing: Packing, pieces: Iterator[bytes]) -> Iterator[bytes]:
+def _compressed(packing: Packing, pieces: Iterator[bytes]) -> Generator[bytes, None, None]:
     if packing is Packing.TAR:
         yield from pieces
         return
@@ -119,7 +119,7 @@ class _Deflate(Protocol):
 class _Body(io.RawIOBase):
     """A request's body, made while it is read."""
 
-    def __init__(self, pieces: Iterator[bytes]) -> None:
+    def __init__(self, pieces: Generator[bytes, None, None]) -> None:
         self._pieces = pieces
         self._piece = memoryview(b"")
 
@@ -137,3 +137,7 @@ class _Body(io.RawIOBase):
         view[:count] = self._piece[:count]
         self._piece = self._piece[count:]
         return count
+
+    def close(self) -> None:
+        self._pieces.close()
+        super().close()

@@ -9,6 +9,8 @@ from pathlib import Path
 from csi_driver.errors import InvalidRequest
 from csi_driver.oci.roles import is_left_out
 
+_HUB_REPOSITORIES = ("models--", "datasets--")
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -56,7 +58,8 @@ def survey(directory: Path) -> Survey:
 
 def _snapshot(root: str) -> str:
     """The directory with the model's files: `root`, unless it is a repository in Hugging Face's cache."""
-    if not all(os.path.isdir(os.path.join(root, name)) for name in ("blobs", "snapshots")):
+    named_so = os.path.basename(root).startswith(_HUB_REPOSITORIES)
+    if not named_so or not os.path.isdir(os.path.join(root, "snapshots")):
         return root
     found = sorted(os.listdir(os.path.join(root, "snapshots")))
     try:

@@ -1,5 +1,6 @@
 """How much one layer may ask of the node."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -42,7 +43,9 @@ class Limits:
     def of(cls, config: Config) -> "Limits":
         """What the configuration says."""
         said = config.limits
-        return cls(entries=said.layer_entries, unpacked_bytes=said.layer_size, ratio=said.compression_ratio)
+        return cls(
+            entries=said.layer_entries, unpacked_bytes=said.layer_size or sys.maxsize, ratio=said.compression_ratio
+        )
 
     def check_size(self, size: int) -> None:
         """Raise `LimitExceeded` if a layer may not unpack to so many bytes."""

@@ -87,6 +87,13 @@ def test_of_several_snapshots_none_is_guessed(hub: Path, main: bytes | None) -> 
         survey(hub)
 
 
+def test_directories_that_are_only_called_as_in_the_cache_are_a_models_own(model: Path) -> None:
+    for name in ("blobs", "snapshots/one"):
+        (model / name).mkdir(parents=True)
+        (model / name / "a.bin").write_bytes(b"a")
+    assert {"blobs/a.bin", "snapshots/one/a.bin", "config.json"} <= set(paths(model))
+
+
 def test_a_link_to_a_file_of_the_directory_counts_as_the_file(model: Path) -> None:
     (model / "pytorch_model.bin").symlink_to("onnx/int8/model.bin")
     found = {file.path: file.real for file in survey(model).files}

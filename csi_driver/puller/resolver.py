@@ -7,8 +7,8 @@ another, and a new password of the same Secret or service account closes none.
 """
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 from csi_driver import log
 from csi_driver.cache.references import References, Remembered
@@ -25,7 +25,7 @@ from csi_driver.oci.reference import Reference
 from csi_driver.puller.policy import check
 from csi_driver.puller.request import PullRequest, snapshot_key
 from csi_driver.registry.client import FetchedManifest, Registry, Repository
-from csi_driver.registry.keychain import NODE, owners
+from csi_driver.registry.keychain import NODE, is_everybodys, owners
 
 _SECONDS_TO_FIND = 120.0  # what a registry gets for a reference, all indexes, redirects and tries together
 
@@ -36,6 +36,15 @@ class _Told:
 
     digest: Digest
     owners: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the reference was last known to mean, when (seconds since the epoch), and for whom."""
+
+    digest: Digest
+    seen_at: float
+    owner: str
 
 
 class Resolver:
@@ -67,11 +76,7 @@ class Resolver:
         `AccessDenied`, `Unavailable`, `UnsupportedArtifact` or `ContentMismatch`.
         """
         self.permit(request, request.reference)
-        known = self._recall(request, (NODE,))
-        if known and self._is_fresh(known, request):
-            return known.digest  # everybody may have it: who asks need not be found out
-        own = self._owners(request)
-        known = self._recall(request, (*own, NODE))
+        known, own = self._remembered(request)
         if known and (request.policy is PullPolicy.NEVER or self._is_fresh(known, request)):
             return known.digest
         if request.policy is PullPolicy.NEVER:
@@ -92,30 +97,45 @@ class Resolver:
             return known.digest
         if known and known.digest != told.digest:
             for owner in told.owners:
-                self._references.remember(str(request.reference), _before(owner), known.digest)
+                if known.owner in (owner, NODE):  # whoever may have the one may have had the other
+                    self._references.remember(str(request.reference), _before(owner), known.digest)
         return known.digest if known and request.policy is PullPolicy.IF_NOT_PRESENT else told.digest
 
-    def _is_fresh(self, known: Remembered, request: PullRequest) -> bool:
+    def _is_fresh(self, known: _Known, request: PullRequest) -> bool:
         """Whether what is remembered is young enough not to ask the registry, where the pull policy lets that be."""
         age = time.time() - known.seen_at
         return request.policy is PullPolicy.IF_NOT_PRESENT and 0 <= age <= self._access_ttl
 
-    def _owners(self, request: PullRequest) -> tuple[str, ...]:
-        """Whom the caller's own credentials make it; nobody in particular if it brings none."""
-        reference, keychain = request.reference, request.keychain
-        return keychain.owners(reference.host, reference.repository, self._secret) if keychain else ()
+    def _remembered(self, request: PullRequest) -> tuple[_Known | None, tuple[str, ...]]:
+        """What is remembered for this caller, the latest of it, and under which names.
 
-    def _recall(self, request: PullRequest, owners: tuple[str, ...]) -> Remembered | None:
-        """What one of these was last given for the reference and is still here, the latest of it.
+        Who the caller is may take the Kubernetes API to find out: no further than to what is fresh.
+        """
+        own: list[str] = []
+        known: _Known | None = None
+        for owner in self._owners(request):
+            own.append(owner)
+            known = max(filter(None, (known, self._recall(request, owner))), key=lambda one: one.seen_at, default=None)
+            if known and self._is_fresh(known, request):
+                break
+        return known, tuple(own)
+
+    def _owners(self, request: PullRequest) -> Iterator[str]:
+        """Whom the caller's credentials make it: one of all on the node, and whom those that it brings itself do."""
+        yield NODE
+        reference, keychain = request.reference, request.keychain
+        if keychain:
+            yield from keychain.owners(reference.host, reference.repository, self._secret)
+
+    def _recall(self, request: PullRequest, owner: str) -> _Known | None:
+        """What this one was last given for the reference and is still here.
 
         A reference that has moved to what nobody has pulled yet still means what it meant before.
         """
-        for before in (False, True):
-            names = [_before(owner) if before else owner for owner in owners]
-            recalled = [self._references.recall(str(request.reference), name) for name in names]
-            known = [each for each in recalled if each and self._is_here(each, request)]
-            if known:
-                return max(known, key=lambda each: each.seen_at)
+        for name in (owner, _before(owner)):
+            found = self._references.recall(str(request.reference), name)
+            if found and self._is_here(found, request):
+                return _Known(found.digest, found.seen_at, owner)
         return None
 
     def _is_here(self, known: Remembered, request: PullRequest) -> bool:
@@ -126,17 +146,17 @@ class Resolver:
     def _ask(self, request: PullRequest, own: tuple[str, ...], wait: Wait) -> _Told:
         name = str(request.reference)
         try:
-            return self._flights.join((name, own), lambda _: self._fetch(request, own), wait)
+            return self._flights.join((name, own), lambda _: self._fetch(request), wait)
         except TimeoutError:
             raise StillPulling(f"pulling {name}: the registry has not answered yet") from None
 
-    def _fetch(self, request: PullRequest, own: tuple[str, ...]) -> _Told:
+    def _fetch(self, request: PullRequest) -> _Told:
         name = str(request.reference)
         repository = self._registry.repository(request.reference, request.keychain)
         try:
             fetched, _ = find(repository, request.reference.selector, self._platform)
         except (NotFound, Unauthenticated, AccessDenied):
-            for owner in own or (NODE,):
+            for owner in self._refused(repository):
                 self._references.forget(name, owner)
                 self._references.forget(name, _before(owner))
             raise
@@ -146,9 +166,21 @@ class Resolver:
             self._references.remember(name, owner, fetched.digest)
         return told
 
+    def _refused(self, repository: Repository) -> set[str]:
+        """Whom a refusal of this repository is meant for: those whose credentials were tried, as all of them were.
+
+        The node itself only if none of its credentials could not be had.
+        """
+        tried = repository.credentials
+        refused = {owner for one in tried if not is_everybodys(one) for owner in owners(one, self._secret)}
+        return refused if repository.troubles else refused | {NODE}
+
 
 def find(repository: Repository, selector: str, platform: Platform) -> tuple[FetchedManifest, Manifest]:
-    """The manifest under a tag or digest, or of an index the one that it offers this platform."""
+    """The manifest under a tag or digest, or of an index the one that it offers this platform.
+
+    The reader of what an index offers is whoever could read both: it may come from where everybody can read it.
+    """
     deadline = Deadline.after(_SECONDS_TO_FIND)
     named = repository.manifest(selector, deadline)
     found = parse_manifest(named.body, named.media_type)
@@ -161,7 +193,8 @@ def find(repository: Repository, selector: str, platform: Platform) -> tuple[Fet
         return parse_manifest(fetched.body, fetched.media_type)
 
     entry, manifest = choose(found, platform, fetch)
-    return offered[entry.digest], manifest
+    chosen = offered[entry.digest]
+    return replace(chosen, reader=named.reader if is_everybodys(chosen.reader) else chosen.reader), manifest
 
 
 def _before(owner: str) -> str:

@@ -1,6 +1,6 @@
 """A registry, and one repository of it as one caller sees it."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -16,7 +16,7 @@ from csi_driver.registry.blob import BlobSource
 from csi_driver.registry.credential import Credential
 from csi_driver.registry.host import Capability, Host
 from csi_driver.registry.hostsdir import HostsDirectory
-from csi_driver.registry.keychain import Keychain
+from csi_driver.registry.keychain import Found, Keychain
 from csi_driver.registry.message import Answer, Request
 from csi_driver.registry.outages import Outages
 from csi_driver.registry.presence import expect_blob
@@ -94,7 +94,7 @@ class Registry:
             return Route(sessions=sessions, outages=self._outages, retry=self._retry, name=name)
 
         hosts = self._hosts.hosts(reference.host, self._base(reference).below("v2"))
-        return Repository(pulls=route("pull"), pushes=route("pull,push"), troubles=found.troubles)
+        return Repository(pulls=route("pull"), pushes=route("pull,push"), found=found)
 
     def _mirrors_own(self, host: Host, repository: str) -> tuple[Credential, ...]:
         return self._node_keychain.credentials(host.root.authority, repository)
@@ -117,11 +117,20 @@ class Repository:
     `UnsupportedArtifact` for an answer that means none of these.
     """
 
-    def __init__(self, *, pulls: Route, pushes: Route, troubles: Sequence[str] = ()) -> None:
-        """`troubles` is why there may be fewer credentials than there should be, for those who are refused."""
+    def __init__(self, *, pulls: Route, pushes: Route, found: Found) -> None:
         self._pulls = pulls
         self._pushes = pushes
-        self._troubles = troubles
+        self._found = found
+
+    @property
+    def credentials(self) -> tuple[Credential, ...]:
+        """All that a registry is shown before it may refuse."""
+        return self._found.credentials
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """Why there are fewer credentials than there should be, for those who are refused."""
+        return self._found.troubles
 
     def manifest(self, selector: str, deadline: Deadline | None = None) -> FetchedManifest:
         """The manifest or index under a tag or digest, in one GET to each host that is asked.
@@ -176,9 +185,9 @@ class Repository:
         try:
             yield
         except (Unauthenticated, AccessDenied, NotFound) as error:
-            if not self._troubles:
+            if not self.troubles:
                 raise
-            raise type(error)("; ".join((str(error), *self._troubles))) from error
+            raise type(error)("; ".join((str(error), *self.troubles))) from error
 
 
 def _manifest(answer: Answer, selector: str, what: str) -> FetchedManifest:

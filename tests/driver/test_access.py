@@ -11,6 +11,7 @@ from csi_driver.errors import AccessDenied, NotFound, StillPulling, Unauthentica
 from csi_driver.inflight import spawn
 from csi_driver.oci.digest import Digest
 from tests.fixtures.driver import Node, RunningDriver, content
+from tests.fixtures.listener import Exchange
 from tests.fixtures.models import MANIFEST_TYPE
 from tests.fixtures.registry import EmbeddedRegistry
 
@@ -201,6 +202,49 @@ def test_a_model_for_everybody_stays_so_in_an_outage_whoever_pulled_it(node: Nod
         driver.publish("a", reference, policy, secrets={"username": "alice", "password": "wonderland"})
         registry.go_down()
         assert content(driver.publish("b", reference, policy)) == MODEL
+
+
+def test_what_an_index_offers_to_everybody_is_for_those_who_can_read_the_index(
+    registry: EmbeddedRegistry, node: Node
+) -> None:
+    node.pull = PullConfig(retry_patience_in_seconds=0.0, access_ttl_in_seconds=600.0)
+    body = registry.manifest("team/model", "v1")
+    digest = str(Digest.of(body))
+    offered = {"mediaType": MANIFEST_TYPE, "digest": digest, "size": len(body)}
+    index_type = "application/vnd.oci.image.index.v1+json"
+    index = {"schemaVersion": 2, "mediaType": index_type, "manifests": [offered]}
+    registry.put_manifest("team/model", "all", json.dumps(index).encode(), index_type)
+    allows = registry.access.allows
+
+    def allows_digests(exchange: Exchange, repository: str, action: str) -> bool:
+        return exchange.seen.path.endswith(digest) or allows(exchange, repository, action)
+
+    registry.access.allows = allows_digests  # type: ignore[method-assign]
+    reference, policy = registry.reference("team/model", "all"), {"pullPolicy": "IfNotPresent"}
+    with node.driver() as driver:
+        driver.publish("a", reference, policy, secrets=secret(registry, "alice"))
+        with pytest.raises(Unauthenticated):
+            driver.publish("b", reference, policy)
+        registry.go_down()
+        assert content(driver.publish("c", reference, policy, secrets=secret(registry, "alice"))) == MODEL
+        with pytest.raises(Unavailable):
+            driver.publish("b", reference, policy)
+
+
+def test_what_a_tag_meant_while_it_was_private_does_not_become_everybodys(
+    registry: EmbeddedRegistry, node: Node
+) -> None:
+    node.pull = PullConfig(retry_patience_in_seconds=0.0, access_ttl_in_seconds=0.0)
+    reference, policy = registry.reference("team/model", "v1"), {"pullPolicy": "IfNotPresent"}
+    with node.driver() as driver:
+        driver.publish("a", reference, policy, secrets=secret(registry, "alice"))
+        registry.push_model("team/model", "v1", {"weights.bin": b"published weights"})
+        registry.access.mode = "none"
+        assert content(driver.publish("b", reference, policy, secrets=secret(registry, "alice"))) == MODEL
+        registry.go_down()
+        assert content(driver.publish("c", reference, policy, secrets=secret(registry, "alice"))) == MODEL
+        with pytest.raises(Unavailable):
+            driver.publish("d", reference, policy)
 
 
 def test_no_secret_is_ever_on_disk_or_in_a_message(registry: EmbeddedRegistry, driver: RunningDriver) -> None:

@@ -287,6 +287,49 @@ def test_a_program_that_fails_during_an_outage_locks_nobody_out(
         assert content(driver.publish("b", reference, attributes)) == MODEL
 
 
+def test_a_program_that_fails_while_the_registry_refuses_takes_no_memory_away(
+    registry: EmbeddedRegistry, node: Node, reference: str
+) -> None:
+    cloud = Cloud(node, registry, with_token=True)
+    attributes = pod("a", account="runner") | {f"{PREFIX}/serviceAccount.tokens": tokens("runner", 1)}
+    with node.driver() as driver:
+        driver.publish("a", reference, attributes)
+        program(cloud.program, "sys.exit(1)")
+        with pytest.raises(Unauthenticated, match="cloud ended with code 1"):
+            driver.publish("b", reference, attributes)
+        registry.go_down()
+        assert content(driver.publish("b", reference, attributes)) == MODEL
+
+
+def test_a_secret_that_is_missing_keeps_no_memory_of_another_that_was_refused(
+    kubernetes: EmbeddedApi, registry: EmbeddedRegistry, node: Node, reference: str
+) -> None:
+    add_secret(kubernetes, registry, "regcred", "wonderland")
+    attributes = add_pod(kubernetes, "a", "missing", "regcred")
+    with node.driver() as driver:
+        driver.publish("a", reference, attributes)
+        registry.access.users["alice"] = "changed"
+        registry.access.revoke_tokens()
+        with pytest.raises(Unauthenticated, match="team/missing"):
+            driver.publish("b", reference, attributes)
+        registry.go_down()
+        with pytest.raises(Unavailable):
+            driver.publish("b", reference, attributes)
+
+
+def test_the_api_is_not_asked_for_a_volume_whose_own_secret_is_known(
+    kubernetes: EmbeddedApi, registry: EmbeddedRegistry, node: Node, reference: str
+) -> None:
+    node.pull = PullConfig(retry_patience_in_seconds=0.0)
+    secrets = {"username": "alice", "password": "wonderland"}
+    with node.driver() as driver:
+        driver.publish("a", reference, add_pod(kubernetes, "a"), secrets=secrets)
+        asked = len(kubernetes.requests)
+        assert asked > 0
+        driver.publish("b", reference, add_pod(kubernetes, "b"), secrets=secrets)
+        assert len(kubernetes.requests) == asked
+
+
 def test_a_provider_of_the_node_serves_all_of_its_pods_also_in_an_outage(
     registry: EmbeddedRegistry, node: Node, reference: str
 ) -> None:

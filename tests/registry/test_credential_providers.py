@@ -181,6 +181,14 @@ def test_a_provider_that_fails_is_a_trouble_that_quotes_nothing(node: Node, text
     assert "hunter2" not in trouble
 
 
+def test_a_failure_is_told_for_a_moment_without_another_run(node: Node) -> None:
+    bad = node.provider(text="sys.exit(1)")
+    for node.now in (0.0, 9.0, 11.0):
+        [trouble] = node.keychain().find(HOST, REPOSITORY).troubles
+        assert "ended with code 1" in trouble
+    assert len(calls(bad)) == 2
+
+
 def test_a_provider_whose_program_is_missing_is_named(node: Node) -> None:
     node.provider().unlink()
     [trouble] = node.keychain().find(HOST, REPOSITORY).troubles
@@ -366,17 +374,21 @@ def test_an_account_is_the_same_owner_whatever_its_token_and_password_are_now(no
     before, after, other = (node.keychain(one) for one in (account(), account(token="renewed"), account("other")))
     [first] = before.credentials(HOST, REPOSITORY)
     runs = len(calls(ecr))
-    assert set(before.owners(HOST, REPOSITORY, b"key")) < set(owners(first, b"key"))
-    assert before.owners(HOST, REPOSITORY, b"key") == after.owners(HOST, REPOSITORY, b"key")
-    assert set(other.owners(HOST, REPOSITORY, b"key")).isdisjoint(owners(first, b"key"))
-    assert before.owners("elsewhere.io", REPOSITORY, b"key") == ()
+    one, same, another, none = (
+        set(keychain.owners(host, REPOSITORY, b"key"))
+        for keychain, host in ((before, HOST), (after, HOST), (other, HOST), (before, "elsewhere.io"))
+    )
+    assert one < set(owners(first, b"key"))
+    assert one == same
+    assert another.isdisjoint(owners(first, b"key"))
+    assert none == set()
     assert len(calls(ecr)) == runs
 
 
 def test_the_node_s_own_providers_belong_to_all_of_the_node(node: Node) -> None:
     node.provider(defaultCacheDuration="0s")
     [found] = node.keychain().credentials(HOST, REPOSITORY)
-    assert owners(found, b"key") == node.keychain().owners(HOST, REPOSITORY, b"key") == (NODE,)
+    assert owners(found, b"key") == tuple(node.keychain().owners(HOST, REPOSITORY, b"key")) == (NODE,)
 
 
 def test_a_token_that_a_program_echoes_is_not_passed_on(node: Node) -> None:

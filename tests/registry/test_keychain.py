@@ -148,13 +148,13 @@ def test_owners_tell_credentials_apart_and_nothing_about_them() -> None:
     assert of("1") == of("1")
     assert len({of("1"), of("2"), of("1", b"other key")}) == 3
     assert "1" * 8 not in of("1" * 8)
-    assert Keychain.anonymous().owners("r.io", "m", b"key") == ()
+    assert list(Keychain.anonymous().owners("r.io", "m", b"key")) == []
 
 
 def test_every_credential_is_an_owner_of_its_own() -> None:
     one, other = auth("a:1"), auth("b:2")
     both, first, second, none = (
-        secret(auths).owners("r.io", "m", b"key")
+        tuple(secret(auths).owners("r.io", "m", b"key"))
         for auths in ({"r.io": one, "*.io": other}, {"r.io": one}, {"r.io": other}, {"s.io": one})
     )
     assert both == (*first, *second)
@@ -175,7 +175,7 @@ def test_what_needs_no_credential_and_what_the_node_has_belongs_to_all_of_the_no
     (tmp_path / "config.json").write_text(json.dumps({"auths": {"r.io": auth("a:1")}}))
     node = Keychain.from_docker_config(tmp_path)
     [credential] = node.credentials("r.io", "m")
-    assert owners(credential, b"key") == owners(None, b"key") == node.owners("r.io", "m", b"key") == (NODE,)
+    assert owners(credential, b"key") == owners(None, b"key") == tuple(node.owners("r.io", "m", b"key")) == (NODE,)
 
 
 def test_the_node_file_is_read_again_when_it_changes(tmp_path: Path) -> None:

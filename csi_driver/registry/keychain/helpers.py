@@ -27,7 +27,7 @@ _KEPT = 30.0  # seconds: one pull asks several times, and the helper may have a 
 class Helpers:
     """Runs `docker-credential-NAME get`, from the directory that the settings name or else from PATH.
 
-    What one said is used for half a minute, and by all who ask while it runs.
+    What one said, or that it failed, is used for half a minute, and by all who ask while it runs.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Helpers:
         try:
             found = self._get(f"docker-credential-{name}", host)
         except (programs.ProgramFailed, ValueError) as error:
-            return Found(troubles=(f"credential helper: {error}",))
+            found = Found(troubles=(f"credential helper: {error}",))
         now = self._clock()
         with self._lock:
             self._kept = {each: kept for each, kept in self._kept.items() if kept[0] > now}

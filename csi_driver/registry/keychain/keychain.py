@@ -1,6 +1,6 @@
 """Which credentials to try for a repository, and in which order."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -68,17 +68,16 @@ class Keychain:
         """Whether the node's docker config says that this registry speaks plain HTTP."""
         return any(source.plain_http(host) for source in self._sources)
 
-    def owners(self, host: str, repository: str, key: bytes) -> tuple[str, ...]:
+    def owners(self, host: str, repository: str, key: bytes) -> Iterator[str]:
         """Under which names, that say nothing without `key`, is remembered what these credentials could read.
 
         Where a source has a known holder its credentials are not asked for, as that may take a program and a network.
+        No source is asked before the names of those before it have been taken.
         """
-        names: list[str] = []
         for source in self._sources:
             holder = source.holder(host, repository)
             if holder is not None:
-                names.append(owner(holder, key))
+                yield owner(holder, key)
                 continue
             for credential in source.find(host, repository).credentials:
-                names += owners(credential, key)
-        return tuple(dict.fromkeys(names))
+                yield from owners(credential, key)

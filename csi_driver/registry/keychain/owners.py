@@ -15,9 +15,14 @@ NODE = "node"
 """Everybody on this node: of credentials that are the node's own, and of what needs none."""
 
 
+def is_everybodys(credential: Credential | None) -> bool:
+    """Whether all of the node may have what this could read: nobody's credential, or one of the node's own."""
+    return credential is None or credential.holder == NODE
+
+
 def owners(credential: Credential | None, key: bytes) -> tuple[str, ...]:
     """Who may have what this credential (None: nobody's) could read; names that say nothing without `key`."""
-    if credential is None or credential.holder == NODE:
+    if credential is None or is_everybodys(credential):
         return (NODE,)
     parts = (credential.username, credential.password, credential.identity_token, credential.registry_token)
     content = _hash(json.dumps(["content", *parts]), key)

@@ -21,6 +21,7 @@ from csi_driver.registry.keychain.source import Found
 
 _MOST_REPLIES = 1024
 _AT_ONCE = 8
+_FAILED = 10.0  # seconds
 _SUFFIXES = (".json", ".yaml", ".yml")
 
 
@@ -52,6 +53,7 @@ class Providers:
         self._flights: Flights[_Key, Reply] = Flights(Pool("provider", _AT_ONCE), outlives_callers=True)
         self._lock = Lock()
         self._kept: dict[_Key, tuple[float, Reply]] = {}
+        self._failed: dict[_Key, tuple[float, str]] = {}
         self._read: tuple[object, tuple[Provider, ...], str] = ((), (), "")
 
     def for_node(self) -> "ProvidersFor":
@@ -76,14 +78,27 @@ class Providers:
                 if reply and self._clock() < until:
                     return reply
         key = _Key(provider, asker, question.image)
+        self._check(key)
         patience = Deadline.after(2 * self._settings().program_timeout_in_seconds)
         try:
             reply = self._flights.join(key, lambda _: self._run(provider, question, holder), Wait(patience))
         except TimeoutError:
             raise ValueError(f"{provider.name} has not been run in time") from None
+        except (ProgramFailed, ValueError) as error:
+            with self._lock:
+                self._failed[key] = (self._clock() + _FAILED, str(error))
+            raise
         images = {"Image": question.image, "Registry": registry, "Global": ""}[reply.scope]
         self._keep(_Key(provider, asker, images), reply)
         return reply
+
+    def _check(self, key: _Key) -> None:
+        """Raise again what went wrong a moment ago: one pull asks several times, and a program may take its time."""
+        with self._lock:
+            now = self._clock()
+            self._failed = {each: failed for each, failed in self._failed.items() if failed[0] > now}
+            if key in self._failed:
+                raise ValueError(self._failed[key][1])
 
     def _run(self, provider: Provider, question: Question, holder: str) -> Reply:
         settings = self._settings()

@@ -25,6 +25,7 @@ from csi_driver.cli.output import count, emit_fields, emit_json, emit_table, pri
 from csi_driver.cli.progress import meter
 from csi_driver.cli.registries import registries
 from csi_driver.oci.layer import Layer
+from csi_driver.oci.part import Subtree
 from csi_driver.oci.reference import Reference
 from csi_driver.oci.selection import Selection
 from csi_driver.registry.keychain import Keychain
@@ -162,11 +163,20 @@ class _View:
 
     def _rows(self) -> Iterator[tuple[str, ...]]:
         for layer in sorted(self._model.layers, key=lambda layer: layer.path or ""):
-            path = layer.path if layer.path is not None else "(files named in the archive)"
+            path = layer.path if layer.path is not None else _inside(layer)
             extra = [_yes(self._selection.wants_layer(layer))] if self._selection != Selection() else []
             if self._node is not None:
                 extra.append(_yes(self._node.holds(layer, self._selection)))
             yield (layer.role, layer.packing, amounts.size(layer.descriptor.size), *extra, path)
+
+
+def _inside(layer: Layer) -> str:
+    """What stands for the files of an archive, which only it names."""
+    return (
+        f"(what it has in /{layer.part.directory})"
+        if isinstance(layer.part, Subtree)
+        else "(files named in the archive)"
+    )
 
 
 def _amount(layers: Fetched) -> dict[str, int]:

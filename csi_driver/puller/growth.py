@@ -1,6 +1,6 @@
 """Room on the disk for a layer that unpacks to more than could be known before."""
 
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 from typing import Self
 
@@ -15,16 +15,18 @@ _LEAST = Room(256 << 20, 10_000)
 
 
 class Growth:
-    """Reserves more room for one layer when it needs more; a context that gives it all back. For one thread at a time.
+    """Reserves more room for one layer when it needs more; a context, also more than once, that gives it all
+    back. For one thread at a time.
 
-    `room` is what the caller has reserved.
+    `room` is what the caller has reserved; only where it is `urgent` does it take the room of what was used lately.
     """
 
-    def __init__(self, cache: Cache, layer: LayerId, registry: str, room: Room) -> None:
+    def __init__(self, cache: Cache, layer: LayerId, registry: str, room: Room, *, urgent: bool) -> None:
         self._cache = cache
         self._layer = layer
         self._registry = registry
-        self._room = room
+        self._given = self._room = room
+        self._urgent = urgent
         self._reserved = ExitStack()
 
     def grant(self, size: int, inodes: int) -> None:
@@ -37,13 +39,16 @@ class Growth:
         ahead = needed + (Room(needed.bytes // 2, needed.inodes // 2) | _LEAST)
         with ExitStack() as held:
             try:
-                held.enter_context(self._cache.reserve([Need(self._layer, self._registry, ahead)]))
+                held.enter_context(self._reserve(ahead))
             except NoSpace:
                 ahead = needed
-                held.enter_context(self._cache.reserve([Need(self._layer, self._registry, ahead)]))
+                held.enter_context(self._reserve(ahead))
             self._reserved.close()
             self._reserved = held.pop_all()
         self._room = ahead
+
+    def _reserve(self, room: Room) -> AbstractContextManager[None]:
+        return self._cache.reserve([Need(self._layer, self._registry, room)], urgent=self._urgent)
 
     def __enter__(self) -> Self:
         return self
@@ -52,3 +57,4 @@ class Growth:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._reserved.close()
+        self._room = self._given

@@ -60,7 +60,8 @@ class LayerFetcher:
                 self._board.showing(key, reference, sizes) as shown,
             ):
                 flies = {
-                    each: partial(self._fetch, layer, origins[each], shown[each]) for each, layer in missing.items()
+                    each: partial(self._fetch, layer, origins[each], shown[each], urgent=urgent)
+                    for each, layer in missing.items()
                 }
                 self._flights.join_all(flies, wait)
             fetched += sum(sizes.values())
@@ -75,16 +76,17 @@ class LayerFetcher:
         """Return when all have ended; raises `TimeoutError` at the deadline. For after `close`."""
         self._flights.drain(Wait(deadline))
 
-    def _fetch(self, layer: Layer, origin: Origin, progress: Progress, stop: Stop) -> None:
+    def _fetch(self, layer: Layer, origin: Origin, progress: Progress, stop: Stop, *, urgent: bool) -> None:
         """Bring one layer into the cache; a body that does not match its digest is fetched again, from elsewhere where
         there is a host that has not sent any of it."""
         identity = LayerId.of(layer)
         source, described = origin.repository.blob(layer.descriptor), layer.descriptor
+        growth = Growth(self._cache, identity, origin.registry, _footprint(layer), urgent=urgent)
         while not self._cache.is_served(identity, origin.registry):
             span = self._tracing.span("fetch", digest=described.digest, size=described.size, packing=layer.packing)
             try:
                 with span:
-                    return self._fetch_once(identity, layer, origin, source, progress=progress, stop=stop)
+                    return self._fetch_once(layer, origin, source, growth, progress=progress, stop=stop)
             except ContentMismatch as error:
                 if not source.distrust(error):
                     raise
@@ -92,13 +94,13 @@ class LayerFetcher:
         return None
 
     def _fetch_once(
-        self, identity: LayerId, layer: Layer, origin: Origin, source: BlobSource, *, progress: Progress, stop: Stop
+        self, layer: Layer, origin: Origin, source: BlobSource, growth: Growth, *, progress: Progress, stop: Stop
     ) -> None:
-        began = time.monotonic()
+        identity, began = LayerId.of(layer), time.monotonic()
         blob = Blob(layer.descriptor.digest, layer.descriptor.size, layer.packing, layer.part)
         try:
             into = self._cache.ingest(identity, origin.registry)
-            with Growth(self._cache, identity, origin.registry, _footprint(layer)) as growth:
+            with growth:
                 fetched = self._engine.fetch(blob, source, into, progress=progress, stop=stop, grant=growth.grant)
         except (ContentMismatch, UnsupportedArtifact, NoSpace, NotFound):
             self._cache.discard(identity)

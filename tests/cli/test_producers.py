@@ -47,6 +47,7 @@ def test_inspect_says_what_an_image_is(model_csi: Command, registry: EmbeddedReg
     outcome = model_csi("inspect", push(registry, "team/image:1", OCI_CONFIG, layers))
     assert (outcome.code, outcome.err) == (ExitCode.OK, "")
     assert "Producer      image" in outcome.out
+    assert "(what it has in /models)" in outcome.out
 
 
 def test_inspect_says_what_a_selection_would_fetch(model_csi: Command, registry: EmbeddedRegistry) -> None:

@@ -1,7 +1,7 @@
 """How requests to one repository are authorised: which credential is in use, and the token it was exchanged for."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from csi_driver.errors import Unauthenticated
@@ -23,6 +23,7 @@ class Grant:
 
     header: str | None = field(default=None, repr=False)
     number: int = 0  # of the credential
+    credential: Credential | None = None
     wanted: TokenRequest | None = None
     reused: bool = False
     expires_at: float = math.inf
@@ -32,17 +33,26 @@ class Access:
     """The credentials for one repository, tried in turn, each only after the registry asked for one.
 
     Threads that are refused at the same time share one new grant: getting one happens under the lock, so that a pull
-    over many connections asks the token service once.
+    over many connections asks the token service once. When all credentials are refused after the registry had let one
+    in, `renewed` says what they are now: a pull may last longer than the passwords of a cloud's registry do.
     """
 
     def __init__(
-        self, *, host: Host, repository: str, actions: str, credentials: Sequence[Credential], tokens: Tokens
+        self,
+        *,
+        host: Host,
+        repository: str,
+        actions: str,
+        credentials: Sequence[Credential],
+        renewed: Callable[[], Sequence[Credential]],
+        tokens: Tokens,
     ) -> None:
         self._host = host
         self._registry = host.root
         self._repository = repository
         self._actions = actions
-        self._credentials: Sequence[Credential | None] = credentials or (None,)
+        self._credentials: Sequence[Credential | None] = tuple(credentials) or (None,)
+        self._renewed = renewed
         self._tokens = tokens
         self._lock = Lock()
         self._challenges: tuple[Challenge, ...] = ()
@@ -67,8 +77,7 @@ class Access:
     @property
     def reader(self) -> Credential | None:
         """The credential that the registry last let in; None if that was nobody in particular."""
-        proven = self._proven
-        return self._credentials[proven.number] if proven and proven.header is not None else None
+        return self._proven.credential if self._proven else None
 
     def grant(self) -> Grant:
         """What to send now; a token near its end is replaced first."""
@@ -117,21 +126,34 @@ class Access:
                 return self._authorise(candidate, fresh=fresh and candidate == number)
             except Rejected as error:
                 reason = str(error)
+        if self._renew():
+            return self._first_accepted(0, fresh=False, refusal=reason)
         self._grant = Grant()
         raise Unauthenticated(self._explanation(reason))
+
+    def _renew(self) -> bool:
+        """Whether there are other credentials now than those that were let in; asked once after each such time."""
+        if self._proven is None:
+            return False
+        self._proven = None
+        credentials = tuple(self._renewed()) or (None,)
+        if credentials == self._credentials:
+            return False
+        self._credentials = credentials
+        return True
 
     def _authorise(self, number: int, *, fresh: bool) -> Grant:
         """Answer the challenge, Bearer before Basic; raises `Rejected`."""
         credential = self._credentials[number]
         if credential and credential.registry_token:
-            return Grant(f"Bearer {credential.registry_token}", number)
+            return Grant(f"Bearer {credential.registry_token}", number, credential)
         refusal = "it does not say how to authenticate"
         for challenge in sorted(self._challenges, key=lambda one: one.scheme != "bearer"):
             try:
                 if challenge.scheme == "bearer":
                     return self._bearer(challenge, number, fresh=fresh)
                 if challenge.scheme == "basic" and credential and credential.basic:
-                    return Grant(credential.basic, number)
+                    return Grant(credential.basic, number, credential)
                 refusal = f"it wants {challenge.scheme[:20]!r} authentication"
             except Rejected as error:
                 refusal = str(error)
@@ -143,7 +165,7 @@ class Access:
         reused = token is not None
         if token is None:
             token = self._tokens.fetch(wanted)
-        return Grant(f"Bearer {token.value}", number, wanted, reused, token.expires_at)
+        return Grant(f"Bearer {token.value}", number, wanted.credential, wanted, reused, token.expires_at)
 
     def _token_request(self, challenge: Challenge, credential: Credential | None) -> TokenRequest:
         try:

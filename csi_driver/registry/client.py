@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from csi_driver.errors import AccessDenied, ContentMismatch, NotFound, Unauthenticated, UnsupportedArtifact
 from csi_driver.inflight import Deadline
@@ -79,11 +80,14 @@ class Registry:
         found = keys.find(reference.host, repository)
 
         def session(host: Host, actions: str) -> Session:
+            own = partial(keys.credentials, reference.host, repository)
+            of_mirror = partial(self._node_keychain.credentials, host.root.authority, repository)
             access = Access(
                 host=host,
                 repository=repository,
                 actions=actions,
-                credentials=self._mirrors_own(host, repository) if host.is_mirror else found.credentials,
+                credentials=of_mirror() if host.is_mirror else found.credentials,
+                renewed=of_mirror if host.is_mirror else own,
                 tokens=self._tokens,
             )
             send, retry = self._transport.send, self._retry
@@ -95,9 +99,6 @@ class Registry:
 
         hosts = self._hosts.hosts(reference.host, self._base(reference).below("v2"))
         return Repository(pulls=route("pull"), pushes=route("pull,push"), found=found)
-
-    def _mirrors_own(self, host: Host, repository: str) -> tuple[Credential, ...]:
-        return self._node_keychain.credentials(host.root.authority, repository)
 
     def _base(self, reference: Reference) -> Url:
         url = Url.parse(f"https://{reference.api_host}")

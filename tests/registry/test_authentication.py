@@ -1,6 +1,8 @@
 """Getting in: as nobody, by Basic and by Bearer, and what happens when the registry changes its mind."""
 
+import json
 import threading
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -164,6 +166,34 @@ def test_r6_a_token_that_expires_in_the_middle_is_replaced_once(client: Client) 
             count = body.readinto(buffer)
         assert read_all(source, count) == CONTENT[count:]
         assert registry.count(server="tokens") == 2
+
+
+@pytest.mark.parametrize("auth", ["basic", "bearer"])
+def test_a_password_that_is_replaced_in_the_middle_is_read_again(
+    client: Client, tmp_path: Path, auth: Literal["basic", "bearer"]
+) -> None:
+    config = tmp_path / "config.json"
+    with EmbeddedRegistry(auth=auth, users={"ann": "first"}) as registry:
+
+        def replace_password(word: str) -> None:
+            registry.access.users["ann"] = word
+            registry.access.revoke_tokens()
+            config.write_text(json.dumps({"auths": {registry.host: {"username": "ann", "password": word}}}))
+
+        replace_password("first")
+        blob = registry.put_blob(CONTENT)
+        reference = registry.reference("team/model", "v1")
+        repository = client.repository(reference, node_keychain=Keychain.from_docker_config(config))
+        source = repository.blob(descriptor(blob, len(CONTENT)))
+        registry.faults.add(Fault(drop_after=700_000, then=lambda: replace_password("second")), path="*/blobs/*")
+        buffer = memoryview(bytearray(1 << 20))
+        with source.open() as body:
+            count = body.readinto(buffer)
+        assert read_all(source, count) == CONTENT[count:]
+        registry.access.users["ann"] = "third, which nobody is told"
+        registry.access.revoke_tokens()
+        with pytest.raises(Unauthenticated):
+            source.open(0, None)
 
 
 def test_a_token_near_its_end_is_replaced_before_it_is_refused(client: Client) -> None:

@@ -28,7 +28,7 @@ from csi_driver.csi.node import Node
 from csi_driver.csi.server import Server
 from csi_driver.csi.waiting import PLACES, WaitingRoom
 from csi_driver.errors import InvalidRequest, Stopping
-from csi_driver.host import files
+from csi_driver.host import capabilities, files
 from csi_driver.host.mounts import Mounts
 from csi_driver.inflight import Deadline, Stop, every, spawn
 from csi_driver.kube.api import Api
@@ -332,6 +332,7 @@ def run(config: Config, path: Path | None = None) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     config.root_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with files.exclusive_lock(Places(config.root_dir).lock):
+        capabilities.give_up_others()
         driver = Driver(config, path)
         driver.start()
         gc.freeze()  # what start-up made stays for good: looking through it again would cost each pull a few per cent

@@ -143,7 +143,7 @@ def test_only_the_driver_is_privileged_and_only_the_pods_directory_propagates(he
     driver, *others = pod["containers"]
     assert driver["securityContext"] == {
         "privileged": True,
-        "capabilities": {"drop": ["ALL"], "add": ["SYS_ADMIN"]},
+        "capabilities": {"drop": ["ALL"], "add": ["SYS_ADMIN", "DAC_OVERRIDE", "FOWNER"]},
         "readOnlyRootFilesystem": True,
     }
     assert [item["mountPath"] for item in driver["volumeMounts"] if "mountPropagation" in item] == [

@@ -1,12 +1,14 @@
 """How a system call that Python has no name for is made."""
 
 import ctypes
+import errno
 import os
 import struct
 
 _AT_FDCWD = -100
 _AT_SYMLINK_NOFOLLOW, _AT_NO_AUTOMOUNT = 0x100, 0x800
 _STATX_ATTR_MOUNT_ROOT = 0x2000
+_CAPABILITY_VERSION_3 = 0x20080522
 
 
 class Kernel:
@@ -48,6 +50,31 @@ class Kernel:
     def syncfs(self, descriptor: int) -> None:
         """syncfs(2)."""
         _check(self._libc.syncfs(ctypes.c_int(descriptor)) == 0)
+
+    def capabilities(self) -> tuple[int, int]:
+        """The effective and the permitted capabilities of this thread, as sets of bits (capget(2))."""
+        data = ctypes.create_string_buffer(24)  # two struct __user_cap_data_struct
+        _check(self._libc.capget(_capability_header(), data) == 0)
+        low_effective, low_permitted, _, high_effective, high_permitted, _ = struct.unpack("=6I", data.raw)
+        return low_effective | high_effective << 32, low_permitted | high_permitted << 32
+
+    def set_capabilities(self, effective: int, permitted: int) -> None:
+        """capset(2) for this thread; programs that it runs inherit none of them as such."""
+        halves = [(effective >> shift & 0xFFFFFFFF, permitted >> shift & 0xFFFFFFFF, 0) for shift in (0, 32)]
+        _check(self._libc.capset(_capability_header(), struct.pack("=6I", *halves[0], *halves[1])) == 0)
+
+    def prctl(self, option: int, argument: int, *, unknown: int | None = None) -> int:
+        """prctl(2); `unknown` is the result for an argument that this kernel does not know."""
+        result = int(self._libc.prctl(ctypes.c_int(option), ctypes.c_ulong(argument), *[ctypes.c_ulong(0)] * 3))
+        if result < 0 and unknown is not None and ctypes.get_errno() == errno.EINVAL:
+            return unknown
+        _check(result >= 0)
+        return result
+
+
+def _capability_header() -> bytes:
+    """Of a call for the thread itself."""
+    return struct.pack("=Ii", _CAPABILITY_VERSION_3, 0)
 
 
 def _check(succeeded: bool) -> None:

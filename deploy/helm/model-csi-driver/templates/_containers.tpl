@@ -51,12 +51,12 @@
     {{- toYaml . | nindent 4 }}
   {{- end }}
   securityContext:
-    # Kubernetes allows Bidirectional mount propagation to privileged containers only. Of what that gives, mounting is
-    # all that the driver needs.
+    # Kubernetes allows Bidirectional mount propagation to privileged containers only, and container runtimes give those
+    # every capability. The driver gives up all but these, which it needs to mount, and to remove what others own.
     privileged: true
     capabilities:
       drop: [ALL]
-      add: [SYS_ADMIN]
+      add: [SYS_ADMIN, DAC_OVERRIDE, FOWNER]
     readOnlyRootFilesystem: true
   volumeMounts:
     - name: plugin-dir

@@ -9,7 +9,7 @@ from csi_driver.errors import UnsupportedArtifact
 FILE = "file"
 """What a compressed file is unpacked to: a tree with a file of this name, which is also the name of that part."""
 
-_MOST_REMEMBERED = 100
+_MOST_REMEMBERED, _LONGEST_REMEMBERED = 100, 60
 
 
 class NotInPart(UnsupportedArtifact):
@@ -85,7 +85,8 @@ class _SubtreeChoice:
         path = self.existing(name)
         if path is None and len(self._elsewhere) < _MOST_REMEMBERED:
             top, *below = _components(name)
-            if (is_directory or below) and top != ".." and not top.startswith(".wh."):
+            usual = top != ".." and not top.startswith(".wh.") and "\0" not in top and len(top) <= _LONGEST_REMEMBERED
+            if (is_directory or below) and usual:
                 self._elsewhere[top] = None
         return path
 

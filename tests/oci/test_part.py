@@ -49,7 +49,18 @@ def test_a_name_that_comes_into_the_directory_by_a_detour_is_refused(name: bytes
 
 def test_the_directories_at_the_top_are_remembered() -> None:
     choice = MODELS.choice()
-    for name in (b"bin", b"etc/", b"usr/lib/x", b"models/a", b"entrypoint.sh", b".wh.tmp", b"./opt/y"):
+    for name in (
+        b"bin",
+        b"etc/",
+        b"a\0b/x",
+        b"../../x",
+        b"n" * 300 + b"/x",
+        b"usr/lib/x",
+        b"models/a",
+        b"entrypoint.sh",
+        b".wh.tmp",
+        b"./opt/y",
+    ):
         choice.path(name, name.endswith(b"/"))
     assert list(choice.finish()) == ["etc", "usr", "opt"]
 

@@ -70,6 +70,11 @@ def test_a_sparse_file_in_the_directory_is_kept_and_proved(bench: Bench) -> None
         assert (bench.content / "models/f").stat().st_size > 1 << 20, form
 
 
+def test_names_elsewhere_may_be_too_long_for_any_filesystem(bench: Bench) -> None:
+    fetch(bench, pax(b"x", ("path", "n" * 300 + "/x")) + member("x") + member("models/a", b"a") + END)
+    assert bench.tree() == {"models": None, "models/a": b"a"}
+
+
 def test_whiteouts_are_kept_as_they_are(bench: Bench) -> None:
     fetch(bench, member("models/.wh.old") + member(".wh.models") + member("models/d/.wh..wh..opq") + END)
     assert bench.tree() == {

@@ -7,69 +7,17 @@ from typing import Any
 import pytest
 
 from csi_driver.config import Credentials
-from csi_driver.errors import Unavailable
 from csi_driver.inflight import spawn
 from csi_driver.registry.credential import Credential
-from csi_driver.registry.keychain import NODE, Keychain, Providers, ServiceAccount, owners
+from csi_driver.registry.keychain import Keychain, Providers
 from csi_driver.registry.keychain.providerconfig import parse_config, parse_duration
 from tests.registry.programs import calls, program
-
-V1 = "credentialprovider.kubelet.k8s.io/v1"
-HOST, REPOSITORY = "123.dkr.ecr.eu-west-1.amazonaws.com", "team/model"
-ANSWERS = """
-request = json.loads(given)
-count = len(open(os.path.realpath(__file__) + '.calls').readlines())
-print(json.dumps({
-    'apiVersion': request['apiVersion'], 'kind': 'CredentialProviderResponse',
-    'cacheKeyType': os.environ.get('CACHE', 'Registry'),
-    **({'cacheDuration': os.environ['DURATION']} if 'DURATION' in os.environ else {}),
-    'auth': {'*.dkr.ecr.*.amazonaws.com': {'username': 'AWS', 'password': 'pass ' + str(count)},
-             'other.io': {'username': 'other', 'password': 'x'}},
-}))
-"""
-
-
-class Node:
-    """A configuration and its programs."""
-
-    def __init__(self, home: Path) -> None:
-        self.config = home / "config.yaml"
-        self.bin = home / "bin"
-        self.now = 0.0
-        self.providers = Providers(settings=self.settings, environ={"X": "y"}, clock=lambda: self.now)
-
-    def settings(self) -> Credentials:
-        return Credentials(
-            image_credential_provider_config=str(self.config), image_credential_provider_bin_dir=str(self.bin)
-        )
-
-    def provider(self, name: str = "ecr", text: str = ANSWERS, **changes: Any) -> Path:
-        """Configure one more provider, and write its program."""
-        entry = {
-            "name": name, "matchImages": ["*.dkr.ecr.*.amazonaws.com"], "defaultCacheDuration": "12h", "apiVersion": V1,
-            **changes,
-        }  # fmt: skip
-        document = json.loads(self.config.read_text()) if self.config.exists() else None
-        document = document or {"apiVersion": "kubelet.config.k8s.io/v1", "kind": "CredentialProviderConfig"}
-        document["providers"] = [*document.get("providers", []), {k: v for k, v in entry.items() if v is not None}]
-        self.config.write_text(json.dumps(document))
-        return program(self.bin / name, text)
-
-    def keychain(self, account: ServiceAccount | None = None) -> Keychain:
-        source = self.providers.for_account(account) if account else self.providers.for_node()
-        return Keychain((source,))
+from tests.registry.providing import ANSWERS, HOST, REPOSITORY, TOKEN, V1, Node
 
 
 @pytest.fixture
 def node(tmp_path: Path) -> Node:
     return Node(tmp_path)
-
-
-def account(name: str = "default", token: str = "hunter2", **annotations: str) -> ServiceAccount:
-    return ServiceAccount("team", name, f"uid of {name}", {"registry": token}, lambda: annotations)
-
-
-TOKEN = {"serviceAccountTokenAudience": "registry", "cacheType": "Token", "requireServiceAccount": True}
 
 
 def test_a_provider_gets_kubelet_s_request_and_its_credentials_are_used(node: Node) -> None:
@@ -290,118 +238,3 @@ def test_what_is_no_duration_is_refused(text: object) -> None:
 def test_without_a_configuration_there_are_no_providers() -> None:
     keychain = Keychain((Providers(settings=Credentials).for_node(),))
     assert keychain.find(HOST, REPOSITORY).troubles == ()
-
-
-def test_a_provider_that_wants_a_token_gets_that_of_the_pod_s_service_account(node: Node) -> None:
-    wanted = {
-        **TOKEN,
-        "requiredServiceAccountAnnotationKeys": ["role"],
-        "optionalServiceAccountAnnotationKeys": ["a", "b"],
-    }
-    ecr = node.provider(tokenAttributes=wanted)
-    keychain = node.keychain(account(role="reader", b="2", c="3"))
-    assert len(keychain.credentials(HOST, REPOSITORY)) == 1
-    request = json.loads(calls(ecr)[0]["given"])
-    assert request["serviceAccountToken"] == "hunter2"
-    assert request["serviceAccountAnnotations"] == {"role": "reader", "b": "2"}
-    assert node.keychain().find(HOST, REPOSITORY).credentials == ()  # the node has no service account
-    assert len(calls(ecr)) == 1
-
-
-def test_a_provider_that_wants_no_token_gets_none(node: Node) -> None:
-    ecr = node.provider()
-    assert node.keychain(account()).credentials(HOST, REPOSITORY) == ()
-    node.keychain().credentials(HOST, REPOSITORY)
-    assert "hunter2" not in calls(ecr)[0]["given"]
-
-
-def test_what_is_missing_of_the_account_is_said(node: Node) -> None:
-    ecr = node.provider(tokenAttributes={**TOKEN, "requiredServiceAccountAnnotationKeys": ["role"]})
-    nobody = ServiceAccount("team", "default", "", {"another": "hunter2"})
-    [trouble] = node.keychain(nobody).find(HOST, REPOSITORY).troubles
-    assert "add it to tokenRequests of the CSIDriver" in trouble
-    [trouble] = node.keychain(account()).find(HOST, REPOSITORY).troubles
-    assert trouble.endswith("service account team/default has no annotation role")
-
-    def down() -> dict[str, str]:
-        raise Unavailable("the Kubernetes API is down")
-
-    broken = ServiceAccount("team", "default", "", {"registry": "hunter2"}, down)
-    [trouble] = node.keychain(broken).find(HOST, REPOSITORY).troubles
-    assert trouble.endswith("the Kubernetes API is down")
-    assert calls(ecr) == []
-
-
-def test_a_token_that_is_not_required_may_be_missing(node: Node) -> None:
-    ecr = node.provider(tokenAttributes={**TOKEN, "requireServiceAccount": False})
-    [found] = node.keychain(ServiceAccount("team", "default", "", {})).credentials(HOST, REPOSITORY)
-    assert "serviceAccountToken" not in json.loads(calls(ecr)[0]["given"])
-    assert owners(found, b"key") == (NODE,)
-
-
-def test_what_a_provider_gives_without_a_token_is_there_for_whoever_has_no_pod(node: Node) -> None:
-    wanted = {**TOKEN, "requireServiceAccount": False, "optionalServiceAccountAnnotationKeys": ["role"]}
-    ecr = node.provider(tokenAttributes=wanted)
-    [of_node] = node.keychain().credentials(HOST, REPOSITORY)
-    assert owners(of_node, b"key") == (NODE,)
-    assert json.loads(calls(ecr)[0]["given"]).keys() == {"apiVersion", "kind", "image"}
-    [of_account] = node.keychain(account(role="reader")).credentials(HOST, REPOSITORY)
-    assert NODE not in owners(of_account, b"key")
-    assert json.loads(calls(ecr)[1]["given"])["serviceAccountAnnotations"] == {"role": "reader"}
-
-
-def test_no_account_gets_what_was_kept_for_another(node: Node) -> None:
-    ecr = node.provider(
-        tokenAttributes={**TOKEN, "cacheType": "ServiceAccount"}, env=[{"name": "CACHE", "value": "Global"}]
-    )
-    passwords = [
-        node.keychain(one).credentials(HOST, REPOSITORY)[0].password
-        for one in (account("a"), account("b"), account("a", token="renewed"), account("b", token="renewed"))
-    ]
-    assert passwords == ["pass 1", "pass 2", "pass 1", "pass 2"]
-    assert len(calls(ecr)) == 2
-
-
-def test_what_is_kept_for_a_token_is_not_for_the_next_one(node: Node) -> None:
-    ecr = node.provider(tokenAttributes=TOKEN)
-    for one in (account(), account(), account(token="renewed")):
-        node.keychain(one).credentials(HOST, REPOSITORY)
-    assert len(calls(ecr)) == 2
-
-
-def test_an_account_is_the_same_owner_whatever_its_token_and_password_are_now(node: Node) -> None:
-    ecr = node.provider(tokenAttributes=TOKEN, defaultCacheDuration="0s")
-    before, after, other = (node.keychain(one) for one in (account(), account(token="renewed"), account("other")))
-    [first] = before.credentials(HOST, REPOSITORY)
-    runs = len(calls(ecr))
-    one, same, another, none = (
-        set(keychain.owners(host, REPOSITORY, b"key"))
-        for keychain, host in ((before, HOST), (after, HOST), (other, HOST), (before, "elsewhere.io"))
-    )
-    assert one < set(owners(first, b"key"))
-    assert one == same
-    assert another.isdisjoint(owners(first, b"key"))
-    assert none == set()
-    assert len(calls(ecr)) == runs
-
-
-def test_the_node_s_own_providers_belong_to_all_of_the_node(node: Node) -> None:
-    node.provider(defaultCacheDuration="0s")
-    [found] = node.keychain().credentials(HOST, REPOSITORY)
-    assert owners(found, b"key") == tuple(node.keychain().owners(HOST, REPOSITORY, b"key")) == (NODE,)
-
-
-def test_a_token_that_a_program_echoes_is_not_passed_on(node: Node) -> None:
-    node.provider(text="print('bad token ' + json.loads(given)['serviceAccountToken'], file=sys.stderr); sys.exit(1)",
-                  tokenAttributes=TOKEN)  # fmt: skip
-    [trouble] = node.keychain(account()).find(HOST, REPOSITORY).troubles
-    assert trouble.endswith("(bad token ***)")
-
-
-def test_nothing_shows_in_a_repr(node: Node) -> None:
-    node.provider(env=[{"name": "X", "value": "hunter2"}], tokenAttributes=TOKEN)
-    keychain = node.keychain(account())
-    found = keychain.find(HOST, REPOSITORY)
-    [provider] = parse_config(node.config.read_bytes())
-    assert "hunter2" not in f"{keychain!r} {found!r} {provider!r} {account()!r}"
-    assert "pass 1" not in repr(found)

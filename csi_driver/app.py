@@ -27,7 +27,7 @@ from csi_driver.csi.models import Models
 from csi_driver.csi.node import Node
 from csi_driver.csi.server import Server
 from csi_driver.csi.waiting import PLACES, WaitingRoom
-from csi_driver.errors import InvalidRequest, Stopping
+from csi_driver.errors import InvalidRequest
 from csi_driver.host import capabilities, files
 from csi_driver.host.mounts import Mounts
 from csi_driver.inflight import Deadline, Stop, every, spawn
@@ -54,7 +54,6 @@ from csi_driver.tracing import Tracing
 from csi_driver.transfer.engine import Engine
 from csi_driver.transfer.limits import Limits as LayerLimits
 from csi_driver.transfer.stream import Patience
-from csi_driver.verifier.report import Progress, Scope
 from csi_driver.verifier.verifier import Verifier
 from csi_driver.volumes import gauges as volume_gauges
 from csi_driver.volumes.announcer import Announcer
@@ -68,6 +67,7 @@ from csi_driver.volumes.predecessor import Predecessor
 from csi_driver.volumes.publisher import Publisher
 from csi_driver.volumes.records import Records
 from csi_driver.volumes.recovery import mounted_snapshots, recover
+from csi_driver.volumes.upkeep import Upkeep
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _GRACE = 20.0  # seconds; Kubernetes gives a pod 30 (terminationGracePeriodSeconds)
@@ -75,9 +75,6 @@ _LAST_SPANS = 2.0  # seconds
 _LOOK = 10.0  # seconds between looks at the configuration file
 _MINUTE = 60.0
 _HOUR = 3600.0
-_DAY = 24 * _HOUR
-_INGESTS_KEPT = 3 * _DAY  # what a pull that nobody repeats has fetched
-_MEMORIES_KEPT = 30 * _DAY  # manifests without snapshots, and what references meant
 
 
 class Driver:
@@ -144,6 +141,16 @@ class Driver:
             rate=lambda: self._live.current().verification.max_bytes_per_second,
             metrics=self._metrics,
         )
+        self.upkeep = Upkeep(
+            cache=self._cache,
+            records=self._records,
+            references=self._references,
+            pins=self._pins,
+            predecessor=self._predecessor,
+            verifier=self._verifier,
+            interval=lambda: self._live.current().verification.interval_in_seconds,
+            stop=self._stop,
+        )
         self._waiting = WaitingRoom(hold_seconds=config.pull_config.publish_hold_in_seconds, places=PLACES)
         self._server = self._new_server()
         self._ready = False
@@ -172,8 +179,8 @@ class Driver:
         every("configuration", _LOOK, self.reload, self._stop, failed=_refuse)
         every("collect", _MINUTE, self._cache.collect, self._stop, failed=_tell)
         spawn("predecessor", self._predecessor.take_over)
-        every("housekeeping", _HOUR, self.housekeep, self._stop, failed=_tell)
-        every("verification", _MINUTE, self.verify_due, self._stop, failed=_tell)
+        every("housekeeping", _HOUR, self.upkeep.housekeep, self._stop, failed=_tell)
+        every("verification", _MINUTE, self.upkeep.verify_due, self._stop, failed=_tell)
 
     def reload(self) -> None:
         """Let the configuration file's live settings take effect; raises `InvalidRequest` and changes nothing."""
@@ -296,27 +303,6 @@ class Driver:
 
     def _snapshots_in_use(self) -> set[str]:
         return mounted_snapshots(self._records.all(), self._mounts, self._places.snapshots)
-
-    def housekeep(self) -> None:
-        """Forget what has been of no use for long, and what nobody has asked to be removed."""
-        self._predecessor.give_back_unused()
-        self._records.expire_damaged()
-        self._cache.expire_ingests(_INGESTS_KEPT)
-        self._cache.expire_manifests(_MEMORIES_KEPT)
-        self._cache.expire_origins(_MEMORIES_KEPT)
-        self._references.expire(_MEMORIES_KEPT, keep=self._pins.names())
-        self._verifier.forget_gone()
-
-    def verify_due(self) -> None:
-        """Prove what is due, wherever the driver before may have ended."""
-        interval = self._live.current().verification.interval_in_seconds
-        if not interval:
-            return
-        with suppress(Stopping):
-            report = self._verifier.verify(Scope(older_than=interval), progress=Progress(), stop=self._stop)
-            if report.layers or report.snapshots:
-                log.event("verified", layers=report.layers, snapshots=report.snapshots, read_bytes=report.read,
-                          damaged=len(report.findings))  # fmt: skip
 
 
 def run(config: Config, path: Path | None = None) -> None:

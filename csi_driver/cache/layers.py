@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,6 +93,11 @@ class Layers:
         """The directories of unfinished layers whose journals are missing: no attempt can go on from what is there."""
         found = (path for _, path in _named(self._places.ingests))
         return [path for path in found if not any((path / journal).exists() for journal in _JOURNALS)]
+
+    def superseded(self, is_served: Callable[[LayerId, str], bool]) -> list[Path]:
+        """The directories of unfinished layers that need no other attempt: their registry's copy is here whole."""
+        found = ((layer, path, path / "registry") for layer, path in _named(self._places.ingests))
+        return [path for layer, path, source in found if source.exists() and is_served(layer, source.read_text())]
 
     def all(self) -> list[tuple[LayerId, Held]]:
         """All layers that are here whole."""

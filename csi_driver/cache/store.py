@@ -222,7 +222,7 @@ class Cache:
         Unfinished layers with a journal stay, to be gone on with. For the start, before anything else uses the cache.
         """
         staged = self.places.ingests.glob(f"{STAGED}*")
-        self._trash.take((*staged, *self._layers.hopeless()))
+        self._trash.take((*staged, *self._layers.hopeless(), *self._layers.superseded(self.is_served)))
         for directory in self.places.written_into:
             files.remove_temporaries(directory)
         self.quarantine.give_up_incomplete()

@@ -91,6 +91,17 @@ def test_recovery_removes_what_no_attempt_can_go_on_from(cache: Cache, root: Pat
     assert everything_below(cache.places.trash) == []
 
 
+def test_recovery_removes_the_journal_of_a_layer_that_got_its_name_before_the_kill(cache: Cache, root: Path) -> None:
+    layer = bring_raw(cache, "weights", b"data")
+    cache.served(LayerId.of(layer), "one.example")
+    for registry, stays in (("one.example", False), ("two.example", True)):
+        into = cache.ingest(LayerId.of(layer), registry)
+        (into / "journal").write_bytes(b"all of it")
+        new_cache(root).recover()
+        assert into.exists() is stays  # another registry still has to prove that it holds the layer
+    assert cache.layer(LayerId.of(layer)) is not None
+
+
 def test_discarding_leaves_nothing_of_an_unfinished_layer(cache: Cache) -> None:
     layer = raw_layer("weights", b"data")
     receive_raw(cache, layer, b"da")

@@ -37,7 +37,7 @@ def test_pods_of_the_go_driver_keep_their_models_and_their_volumes_go_with_them(
     go.publish_pvc("pvc-claim", targets["pvc-claim"])
     go.publish_dynamic("csi-dynamic", targets["csi-dynamic"])
     with node.driver() as driver:
-        driver.driver.housekeep()
+        driver.driver.upkeep.housekeep()
         assert mounted(node) == sorted(targets)
         assert content(targets["csi-inline"]) == content(targets["pvc-claim"]) == MODEL
         assert content(targets["csi-dynamic"] / "models" / "m1" / "model") == MODEL
@@ -89,7 +89,7 @@ def test_a_claim_that_two_pods_show_goes_with_the_second(node: Node, go: GoDrive
     with node.driver() as driver:
         driver.client.unpublish("pvc-claim", node.target("a"))
         assert content(node.target("b")) == MODEL
-        driver.driver.housekeep()
+        driver.driver.upkeep.housekeep()
         assert content(node.target("b")) == MODEL
         driver.client.unpublish("pvc-claim", node.target("b"))
         assert not (node.root / "volumes" / "pvc-claim").exists()
@@ -102,7 +102,7 @@ def test_what_no_pod_shows_is_given_back_and_what_one_shows_stays(node: Node, go
     (go.volumes / "csi-half").mkdir()
     (go.volumes / "csi-half" / "status.json").write_bytes(b"")  # a pull that was killed
     with node.driver() as driver:
-        driver.driver.housekeep()
+        driver.driver.upkeep.housekeep()
         (left,) = driver.client.collect(-1).kept
         assert (left.name, left.reason) == ("volume csi-here of the Go driver", "mounted")
         assert left.bytes >= sum(map(len, MODEL.values()))
@@ -124,7 +124,7 @@ def test_after_a_reboot_a_pod_of_the_go_driver_gets_its_model_from_this_one(
     with node.driver() as driver:
         driver.client.publish("pvc-claim", node.target("a"), given)
         assert content(node.target("a")) == OWN
-        driver.driver.housekeep()
+        driver.driver.upkeep.housekeep()
         assert not (go.volumes / "pvc-claim").exists()
         driver.client.unpublish("pvc-claim", node.target("a"))
 
@@ -184,7 +184,7 @@ def test_what_a_pod_wrote_into_its_volume_misleads_nobody(node: Node, go: GoDriv
         driver.client.unpublish("csi-dynamic", node.target("a"))
         assert not volume.exists()
     with node.driver() as driver:
-        driver.driver.housekeep()
+        driver.driver.upkeep.housekeep()
     assert (precious / "file").exists()
 
 

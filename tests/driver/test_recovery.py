@@ -138,7 +138,7 @@ def test_damaged_records_are_set_aside_and_not_for_ever(node: Node, reference: s
         os.utime(volumes / f"{number:064x}.damaged", (time.time() - 86400, time.time() - 86400 + number))
     os.utime(volumes / f"{149:064x}.damaged", (0, 0))
     with node.driver() as driver:
-        driver.driver.housekeep()
+        driver.driver.upkeep.housekeep()
         left = {path.name for path in volumes.glob("*.damaged")}
         assert len(left) == 100
         assert f"{record.stem}.damaged" in left

@@ -241,13 +241,13 @@ def test_what_is_due_is_verified_in_the_background(models: dict[str, str], node:
         running.publish("a", models["tar"])
         running.publish("b", models["raw"])
         flip(layer_file(node, "tar"))
-        running.driver.verify_due()
+        running.driver.upkeep.verify_due()
         assert not running.client.stats("csi-a", node.target("a")).abnormal  # it came just now
         layers = {f"sha256-{path.name}" for path in (node.root / "layers").glob("*/*/*")}
         for name in layers:
             (node.root / "proofs" / name).touch()
             os.utime(node.root / "proofs" / name, (0, 0))
-        running.driver.verify_due()
+        running.driver.upkeep.verify_due()
         assert running.client.stats("csi-a", node.target("a")).abnormal
         assert not running.client.stats("csi-b", node.target("b")).abnormal
     left = {f"sha256-{path.name}" for path in (node.root / "layers").glob("*/*/*")}

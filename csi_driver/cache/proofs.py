@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
+from csi_driver.errors import NoSpace
 from csi_driver.host import files
 
 
@@ -19,7 +21,8 @@ class Proofs:
         try:
             os.utime(path)
         except FileNotFoundError:
-            files.write_for_this_boot(path, b"")
+            with suppress(NoSpace):  # then it is proved again sooner
+                files.write_for_this_boot(path, b"")
 
     def last(self, name: str) -> float | None:
         """When it was proved, in seconds since the epoch; None if it never was."""

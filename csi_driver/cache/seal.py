@@ -1,5 +1,6 @@
 """What a snapshot's tree looks like, in one digest, and whether it still does."""
 
+import errno
 import hashlib
 import os
 import stat
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+_DISK_FAULTS = frozenset({errno.EIO, errno.EBADMSG, errno.EUCLEAN, errno.ENODATA})
 _DIRECTORY_MODE, _FILE_MODE, _EXECUTABLE = 0o555, 0o444, 0o111
 
 
@@ -75,6 +77,10 @@ def check(tree: Path, *, seal: str, size: int, files: int, layers: Collection[Pa
         seen = look(tree)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ContentMismatch("its tree is missing or incomplete") from error
+    except OSError as error:
+        if error.errno not in _DISK_FAULTS:
+            raise
+        raise ContentMismatch(f"its tree cannot be read: {error.strerror}") from error
     if (seen.size, seen.files) != (size, files):
         raise ContentMismatch(
             f"its tree holds {seen.files} files of {seen.size} bytes, and was made of {files} of {size} bytes"

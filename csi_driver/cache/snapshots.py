@@ -14,6 +14,7 @@ from csi_driver import log
 from csi_driver.cache.footprint import room_of
 from csi_driver.cache.layout import LayerId, Places
 from csi_driver.cache.room import Room
+from csi_driver.errors import NoSpace
 from csi_driver.host import files
 from csi_driver.oci.digest import Digest
 from csi_driver.oci.layer import GeneratedFile, Layer
@@ -144,7 +145,7 @@ class Snapshots:
     def set_aside(self, key: str, reason: str) -> bool:
         """Nobody finds the snapshot any more but who shows it already; whether it was here."""
         place = self._places.snapshot(key)
-        with suppress(OSError):  # people read it; the snapshot must go all the same
+        with suppress(OSError, NoSpace):  # people read it; the snapshot must go all the same
             files.write_for_this_boot(place / _REASON, reason.encode("utf-8", "backslashreplace"))
         return files.move_aside(place, self._places.snapshots / f"{key}{_DAMAGED}{secrets.token_hex(4)}")
 

@@ -62,7 +62,8 @@ def prove_tree(tree: Path, skeleton: Path, digest: Digest, *, pace: Pace) -> Non
     Raises `ContentMismatch`, also for what the disk cannot read, and what `pace` raises.
     """
     hasher = digest.hasher()
-    is_plain = gives_back_the_blob(skeleton)
+    with _disk_faults(digest):
+        is_plain = gives_back_the_blob(skeleton)
 
     def see(piece: memoryview) -> None:
         if is_plain:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from csi_driver import log
 from csi_driver.cache.snapshots import Snapshot
+from csi_driver.errors import DriverError
 from csi_driver.host.mounts import Mounts, place_of
 from csi_driver.host.origins import mounted_below
 from csi_driver.volumes.records import Records
@@ -43,17 +44,27 @@ def settle(records: Records, mounts: Mounts, snapshots: Path, find: Callable[[st
             continue
         if not _is_kubelets(point) or shown.parts[1:2] != ("tree",):
             left += 1
-        elif (volume_id := _volume_at(point)) is None:
-            mounts.unmount(point)
-            with suppress(OSError):  # kubelet removes it where this is not allowed
-                point.rmdir()
-            log.warning("a mount that neither kubelet nor a record knows was removed", target=point)
-            removed += 1
-        elif _restored(records, volume_id, point, _found(shown.parts[0], find)):
-            restored += 1
-        else:
+            continue
+        try:
+            volume_id = _volume_at(point)
+            if volume_id is None:
+                _remove(mounts, point)
+                removed += 1
+            elif _restored(records, volume_id, point, _found(shown.parts[0], find)):
+                restored += 1
+            else:
+                left += 1
+        except (DriverError, OSError) as error:  # such as a full disk: the driver must come to serve all the same
+            log.warning("a mount without a record is left as it is", target=point, error=error)
             left += 1
     return Orphans(restored, removed, left)
+
+
+def _remove(mounts: Mounts, point: Path) -> None:
+    mounts.unmount(point)
+    with suppress(OSError):  # kubelet removes it where this is not allowed
+        point.rmdir()
+    log.warning("a mount that neither kubelet nor a record knows was removed", target=point)
 
 
 def _found(name: str, find: Callable[[str], Snapshot | None]) -> Snapshot | None:

@@ -1,6 +1,7 @@
 """What is damaged leaves the cache at once, whoever is at work on it, and only that."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -136,6 +137,19 @@ def test_a_snapshot_whose_layer_is_missing_is_not_whole(cache: Cache) -> None:
     path.unlink()
     with pytest.raises(ContentMismatch, match=f"layer {layer.descriptor.digest} .* is missing"):
         cache.quarantine.check(snapshot)
+
+
+def test_a_full_disk_keeps_nothing_damaged_from_going(new_filesystem: Callable[..., Path]) -> None:
+    cache = new_cache(new_filesystem("tmpfs", "size=4m,nr_inodes=200") / "root")
+    layer = bring_raw(cache, "one", b"1")
+    assemble(cache, "key", layer)
+    with suppress(OSError):
+        for number in range(1000):
+            (cache.places.root / f"filler-{number}").touch()
+    cache.quarantine.note("one")
+    assert cache.quarantine.last("one") is None
+    assert give_up(cache, layer) == ["key"]
+    assert cache.snapshots() == []
 
 
 def test_proofs_are_remembered_for_what_is_held(cache: Cache) -> None:

@@ -86,6 +86,18 @@ def test_a_mount_of_which_kubelets_note_cannot_be_read_is_left_alone(node: Node,
         assert not target.exists()
 
 
+def test_a_note_of_kubelets_that_cannot_be_opened_keeps_no_driver_from_serving(node: Node, reference: str) -> None:
+    with node.driver() as driver:
+        target = publish(driver, "a", reference)
+    forget(node)
+    note = target.parent / "vol_data.json"
+    note.unlink()
+    note.symlink_to("/dev/zero")
+    with node.driver() as driver:
+        assert content(target) == MODEL
+        driver.client.unpublish("csi-a", target)
+
+
 def test_what_kubelet_binds_of_a_volume_for_a_sub_path_is_left_alone(node: Node, reference: str) -> None:
     place = node.pods / "a" / "volume-subpaths" / "model" / "server" / "0"
     with node.driver() as driver:

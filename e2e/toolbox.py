@@ -89,8 +89,12 @@ class GoTool:
 
 
 def go_tools() -> dict[str, GoTool]:
-    """The pinned tools by name."""
-    modules = [path.parent for path in sorted(MODULES.glob("*/go.mod"))]
+    """The pinned tools by name; E2E_KUBERNETES=1.33 takes that module's Kubernetes in place of the newest."""
+    another = os.environ.get("E2E_KUBERNETES")
+    modules = [
+        path.parent for path in sorted(MODULES.glob("*/go.mod")) if not path.parent.name.startswith("kubernetes-")
+    ]
+    modules += [MODULES / f"kubernetes-{another}"] if another else []
     return {tool.name: tool for module in modules for tool in GoTool.pinned_in(module)}
 
 

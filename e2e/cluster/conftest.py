@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from e2e import node
-from e2e.cluster import images, installation, kubernetes, namespaces, pods, registries
+from e2e.cluster import images, installation, kubernetes, manifests, namespaces, pods, registries
 from e2e.cluster.installation import Installation
 from e2e.cluster.kubernetes import Kubernetes
 from e2e.cluster.pods import Pod
@@ -51,6 +51,8 @@ def installed(program: Program, cluster: Kubernetes, registry: Registries) -> It
     release = Installation(cluster, program("helm"), installation.values(registry.hosts))
     release.install()
     yield release
+    release.command("gc", "--all")
+    release.until_empty(("layers", "snapshots", "ingest", "trash"))
     release.uninstall()
 
 
@@ -74,9 +76,17 @@ def pod(driver: Installation, request: pytest.FixtureRequest) -> MakePod:
     """Creates a pod of a name with a reference, and does not wait for it."""
 
     def create(name: str, reference: str, **options: object) -> Pod:
-        return Pod.created(driver.cluster, pods.manifest(name, reference, **options))  # type: ignore[arg-type]
+        return Pod.created(driver.cluster, manifests.pod(name, reference, **options))  # type: ignore[arg-type]
 
     return create
+
+
+@pytest.fixture
+def restricted(driver: Installation) -> str:
+    """A namespace whose pods have to keep to the restricted Pod Security Standard."""
+    name, labels = "restricted", {"pod-security.kubernetes.io/enforce": "restricted"}
+    driver.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+    return name
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ from typing import Any
 from e2e.chart import CHART
 from e2e.cluster import images
 from e2e.cluster.kubernetes import Kubernetes
+from e2e.cluster.manifests import NAME
 from e2e.node import succeeded
 
-NAME = "model.csi.modelpack.org"
 NAMESPACE, RELEASE = "model-csi", "models"
 DAEMONSET = f"daemonset/{RELEASE}-model-csi-driver"
 ROOT = "/var/lib/model-csi"
+CHANGED = "the configuration has changed"
 
 Values = dict[str, Any]
 
@@ -54,6 +55,25 @@ class Installation:
             yield
         finally:
             self.install()
+
+    @contextmanager
+    def followed(self, **settings: Any) -> Iterator[None]:
+        """The running driver with other settings, which it follows without a restart, until the end of the block."""
+        restarts = self.restarts()
+        self._until_followed(self.configured(**settings))
+        try:
+            yield
+        finally:
+            self._until_followed({})
+        assert self.restarts() == restarts
+
+    def _until_followed(self, changes: Values, patience: float = 90) -> None:
+        seen = self.logs().count(CHANGED)
+        self.install(**changes)
+        deadline = time.monotonic() + patience
+        while self.logs().count(CHANGED) == seen:
+            assert time.monotonic() < deadline, f"the driver does not follow its configuration within {patience} s"
+            time.sleep(0.5)
 
     def configured(self, **settings: Any) -> Values:
         """Values under which the driver's configuration differs by these sections."""
@@ -93,12 +113,15 @@ class Installation:
         command = ["logs", DAEMONSET, f"--namespace={NAMESPACE}", "--all-containers", "--tail=-1"]
         return succeeded(self.cluster.kubectl(*command))
 
-    def until_said(self, pattern: str, patience: float = 90) -> None:
-        """Return when the driver's log has what matches the regular expression."""
-        deadline = time.monotonic() + patience
-        while not re.search(pattern, self.logs()):
-            assert time.monotonic() < deadline, f"the driver does not say {pattern!r} within {patience} s"
-            time.sleep(0.5)
+    def command(self, *arguments: str) -> str:
+        """What the driver's command line says in the driver's container."""
+        inside = ["exec", DAEMONSET, f"--namespace={NAMESPACE}", "--container=model-csi-driver", "--"]
+        return succeeded(self.cluster.kubectl(*inside, "model-csi", *arguments))
+
+    def fetched(self, repository: str) -> int:
+        """How many bytes the driver says its pull of a model took."""
+        [pulled] = re.findall(rf" pulled .*/{repository}:v1 .* fetched_bytes=(\d+) ", self.logs())
+        return int(pulled)
 
     def restarts(self) -> int:
         """How often the containers of the driver's pod have been started again."""
@@ -107,14 +130,12 @@ class Installation:
 
     def process(self) -> int:
         """The driver's process, as it is seen from here."""
-        for path in Path("/proc").glob("[0-9]*/cmdline"):
-            try:
-                words = path.read_bytes().split(b"\0")
-                inside = os.readlink(path.with_name("ns") / "net") != os.readlink("/proc/self/ns/net")
-            except OSError:
-                continue
-            if b"serve" in words and words[1].endswith(b"/model-csi") and inside and self._is_ours(path):
-                return int(path.parent.name)
+        for path in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it has ended since
+                words = (path / "cmdline").read_bytes().split(b"\0")
+                ours = self.cluster.node.cgroup in (path / "cgroup").read_text(encoding="ascii")
+                if ours and b"serve" in words and words[1].endswith(b"/model-csi"):
+                    return int(path.name)
         raise AssertionError("the driver does not run")
 
     def kill(self) -> None:
@@ -140,9 +161,6 @@ class Installation:
             assert time.monotonic() < deadline, f"still there after {patience} s: {found}"
             time.sleep(0.5)
 
-    def _is_ours(self, path: Path) -> bool:
-        return self.cluster.node.cgroup in path.with_name("cgroup").read_text(encoding="ascii")
-
     def _helm(self, *command: str | Path, values: Values | None = None) -> subprocess.CompletedProcess[str]:
         kubeconfig = f"--kubeconfig={self.cluster.keys / 'admin.kubeconfig'}"
         return subprocess.run(
@@ -161,6 +179,8 @@ def values(plain_http_hosts: list[str]) -> Values:
     return {
         "image": {"repository": images.DRIVER, "tag": images.TAG},
         "registrar": {"image": {"repository": "localhost/csi-node-driver-registrar", "tag": images.TAG}},
+        # Which Kubernetes does not let change later.
+        "csiDriver": {"volumeLifecycleModes": ["Ephemeral", "Persistent"]},
         "livenessProbe": {"image": {"repository": "localhost/livenessprobe", "tag": images.TAG}},
         "config": {"pull_config": pull, "kubernetes": {"events": True, "node_labels": 100}},
     }

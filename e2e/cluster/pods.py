@@ -1,16 +1,13 @@
-"""Pods that want a model, what they see of it, and what they are told."""
+"""Pods that have a model, what they see of it, and what they are told."""
 
 import re
 import time
 from dataclasses import dataclass
 from typing import Any
 
-from e2e.cluster.images import BUSYBOX
-from e2e.cluster.installation import NAME
 from e2e.cluster.kubernetes import Kubernetes, Object
+from e2e.cluster.manifests import LABEL, PART
 from e2e.node import succeeded
-
-LABEL = "app.kubernetes.io/part-of=e2e"
 
 # Of every file in /model: whether it may be executed, its SHA-256, its path.
 _LIST = r"""
@@ -92,51 +89,12 @@ class Pod:
         succeeded(self.cluster.kubectl(*command, "--timeout=60s", timeout=90))
 
 
-def manifest(
-    name: str,
-    reference: str,
-    *,
-    namespace: str = "default",
-    secret: str | None = None,
-    attributes: dict[str, str] | None = None,
-    restricted: bool = False,
-    read_only: bool = True,
-) -> Object:
-    """A pod that has the model at /model and sleeps; `restricted` is the Pod Security Standard of that name."""
-    csi: Object = {
-        "driver": NAME,
-        "readOnly": read_only,
-        "volumeAttributes": {f"{NAME}/reference": reference, **(attributes or {})},
-    }
-    if secret is not None:
-        csi["nodePublishSecretRef"] = {"name": secret}
-    container: Object = {
-        "name": "reader",
-        "image": BUSYBOX,
-        "volumeMounts": [{"name": "model", "mountPath": "/model"}],
-    }
-    if restricted:
-        container["securityContext"] = {
-            "runAsNonRoot": True,
-            "runAsUser": 65532,
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "seccompProfile": {"type": "RuntimeDefault"},
-        }
-    key, _, value = LABEL.partition("=")
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "namespace": namespace, "labels": {key: value}},
-        "spec": {
-            "terminationGracePeriodSeconds": 0,
-            "automountServiceAccountToken": False,
-            "containers": [container],
-            "volumes": [{"name": "model", "csi": csi}],
-        },
-    }
+def found(cluster: Kubernetes, namespace: str) -> list[Pod]:
+    """The tests' pods in a namespace."""
+    items = cluster.get("pods", f"--namespace={namespace}", f"--selector={LABEL}={PART}")["items"]
+    return [Pod(cluster, item["metadata"]["name"], namespace, item["metadata"]["uid"]) for item in items]
 
 
 def delete_all(cluster: Kubernetes) -> None:
-    command = ["delete", "pod", f"--selector={LABEL}", "--all-namespaces", "--timeout=90s"]
+    command = ["delete", "pod", f"--selector={LABEL}={PART}", "--all-namespaces", "--timeout=90s"]
     succeeded(cluster.kubectl(*command, timeout=120))

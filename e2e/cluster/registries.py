@@ -61,6 +61,11 @@ class Registries:
         staged.replace(self.rate)
 
 
+def size_of(model: Path) -> int:
+    """The bytes of all its files."""
+    return sum(path.stat().st_size for path in model.rglob("*") if path.is_file())
+
+
 @contextmanager
 def serving(program: Path, node: Namespaces) -> Iterator[Registries]:
     directories = [node.directory / name for name in ("registry", "private-registry")]

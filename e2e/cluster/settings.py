@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from e2e.cluster.init import SERVICE
 from e2e.cluster.namespaces import ADDRESS, NAME
 
 RUNTIME = "/run/containerd/containerd.sock"
@@ -52,6 +53,7 @@ def write_kubelet(path: Path, cgroup: str) -> None:
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
         "imageGCHighThresholdPercent": 100,
         "resolvConf": "",
+        "clusterDNS": [f"{SERVICE.rpartition('.')[0]}.10"],  # nobody serves there, and nobody asks
         "syncFrequency": "5s",
         "volumeStatsAggPeriod": "10s",
     }

@@ -67,3 +67,15 @@ def test_the_right_secret_helps_a_pod_that_had_the_wrong_one(
     reader.until_ready(patience=90)
 
     assert reader.content() == content(of_its_own)
+
+
+def test_the_secrets_for_a_pods_images_are_good_for_its_model(
+    pod: MakePod, driver: Installation, registry: Registries, repository: str, of_its_own: Path, secret: str
+) -> None:
+    registry.push(of_its_own, repository, private=True)
+    with driver.changed(**driver.configured(credentials={"pod_image_pull_secrets": True})):
+        reader = pod("reader", f"{registry.private}/{repository}:v1", image_secret=secret)
+        reader.until_ready()
+
+        assert reader.content() == content(of_its_own)
+        assert pod("stranger", f"{registry.private}/{repository}:v1").until_told("^FailedModel")

@@ -4,16 +4,22 @@ from pathlib import Path
 
 import pytest
 
+from e2e.cluster import manifests, pods
 from e2e.cluster.conftest import MakePod
-from e2e.cluster.installation import NAME, Installation
+from e2e.cluster.installation import Installation
+from e2e.cluster.manifests import NAME
+from e2e.cluster.pods import Pod
 from e2e.cluster.registries import Registries
-from e2e.node import content
+from e2e.node import content, succeeded
 
 
-def test_a_pod_reads_its_model_byte_for_byte(pod: MakePod, registry: Registries, repository: str, model: Path) -> None:
+def test_a_pod_reads_its_model_byte_for_byte(
+    driver: Installation, registry: Registries, repository: str, model: Path
+) -> None:
     registry.push(model, repository)
+    [example] = manifests.example("getting-started", f"{registry.public}/{repository}:v1")
 
-    reader = pod("reader", f"{registry.public}/{repository}:v1")
+    reader = Pod.created(driver.cluster, example)
     reader.until_ready()
 
     assert reader.content() == content(model)
@@ -35,18 +41,64 @@ def test_two_pods_share_one_download(
 
 
 def test_a_pod_without_any_privilege_reads_its_model(
-    pod: MakePod, driver: Installation, registry: Registries, repository: str, model: Path
+    pod: MakePod, registry: Registries, repository: str, model: Path, restricted: str
 ) -> None:
     registry.push(model, repository)
-    name = "pods-of-users"
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    driver.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
 
-    reader = pod("reader", f"{registry.public}/{repository}:v1", namespace=name, restricted=True)
+    reader = pod("reader", f"{registry.public}/{repository}:v1", namespace=restricted, restricted=True)
     reader.until_ready()
 
     assert reader.sh("id -u").stdout == "65532\n"
     assert reader.content() == content(model)
+
+
+def test_replicas_of_a_model_server_share_one_download(
+    driver: Installation, registry: Registries, repository: str, of_its_own: Path, restricted: str
+) -> None:
+    registry.push(of_its_own, repository)
+    kubectl = driver.cluster.kubectl
+    objects = manifests.example("vllm", f"{registry.public}/{repository}:v1", namespace=restricted)
+    server = f"deployment/{objects[0]['metadata']['name']}"
+
+    driver.cluster.apply(*objects)
+    try:
+        succeeded(kubectl("rollout", "status", server, f"--namespace={restricted}", "--timeout=60s", timeout=90))
+        replicas = pods.found(driver.cluster, restricted)
+        contents = [replica.content() for replica in replicas]
+    finally:
+        succeeded(kubectl("delete", server, f"--namespace={restricted}"))
+
+    fetched = registry.blobs_fetched(repository)
+    assert contents == [content(of_its_own)] * 2
+    assert len(fetched) == len(set(fetched)) > 0
+
+
+def test_pods_share_a_model_that_an_administrator_made_a_persistent_volume_of(
+    driver: Installation, registry: Registries, repository: str, of_its_own: Path
+) -> None:
+    registry.push(of_its_own, repository)
+    objects = manifests.example("persistent-volume", f"{registry.public}/{repository}:v1")
+    [claim] = [item["metadata"]["name"] for item in objects if item["kind"] == "PersistentVolumeClaim"]
+    described = manifests.pod("unused", "unused")
+    described["spec"]["volumes"] = [{"name": "model", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}]
+
+    driver.cluster.apply(*objects)
+    try:
+        readers = []
+        for name in ("one", "two"):
+            described["metadata"]["name"] = name
+            readers.append(Pod.created(driver.cluster, described))
+        for reader in readers:
+            reader.until_ready()
+        contents = [reader.content() for reader in readers]
+        readers[0].delete()
+        contents.append(readers[1].content())
+    finally:
+        pods.delete_all(driver.cluster)
+        for item in reversed(objects):
+            succeeded(driver.cluster.kubectl("delete", f"{item['kind']}/{item['metadata']['name']}", "--timeout=50s"))
+
+    assert contents == [content(of_its_own)] * 3
 
 
 @pytest.mark.parametrize("read_only", [True, False], ids=["read-only", "as if it were not read-only"])
@@ -71,14 +123,14 @@ def test_a_pod_cannot_change_its_model(
     assert writer.content() == content(model)
 
 
-def test_a_pod_gets_what_it_selects(pod: MakePod, registry: Registries, repository: str, model: Path) -> None:
+def test_a_pod_gets_what_it_selects(driver: Installation, registry: Registries, repository: str, model: Path) -> None:
     registry.push(model, repository)
-    patterns = {"model.csi.modelpack.org/exclude-file-patterns": '["*.safetensors", "onnx/"]'}
+    [example] = manifests.example("without-weights", f"{registry.public}/{repository}:v1")
 
-    reader = pod("reader", f"{registry.public}/{repository}:v1", attributes=patterns)
+    reader = Pod.created(driver.cluster, example)
     reader.until_ready()
 
-    kept = {path: file for path, file in content(model).items() if not path.endswith(("safetensors", "onnx"))}
+    kept = {path: file for path, file in content(model).items() if not path.endswith((".safetensors", ".onnx", ".md"))}
     assert reader.content() == kept
 
 
@@ -86,7 +138,7 @@ def test_a_reference_that_means_nothing_is_told_to_the_pod(pod: MakePod, registr
     waiting = pod("waiting", f"{registry.public}/{repository}:v1")
 
     assert repository in waiting.until_told("^FailedModel")
-    assert "NotFound" in waiting.until_told("^FailedMount")
+    assert repository in waiting.until_told("^FailedMount: .* code = NotFound ")
 
 
 def test_the_node_is_labelled_with_the_models_that_it_has(

@@ -9,8 +9,8 @@ from e2e.cluster import images
 from e2e.cluster.conftest import MakePod
 from e2e.cluster.installation import Installation
 from e2e.cluster.reboot import reboot
-from e2e.cluster.registries import Registries
-from e2e.node import content
+from e2e.cluster.registries import Registries, size_of
+from e2e.node import content, succeeded
 
 Interrupt = Callable[[Installation], None]
 
@@ -79,12 +79,15 @@ def test_pulls_go_on(
     registry.let(1 << 20)
     reader = pod("reader", f"{registry.slow}/{repository}:v1")
     reader.until_told("^PullingModel")
+    registry.let(1 << 18)
 
     interrupt(restored)
     registry.let()
     reader.until_ready(patience=120)
 
     assert reader.content() == content(of_its_own)
+    if interrupt is not kubelet_restarted:
+        assert restored.fetched(repository) < size_of(of_its_own), "what had arrived is not fetched again"
 
 
 def test_pods_of_a_node_that_was_rebooted_have_their_models_without_a_download(
@@ -101,3 +104,20 @@ def test_pods_of_a_node_that_was_rebooted_have_their_models_without_a_download(
 
     assert reader.content() == content(of_its_own)
     assert registry.blobs_fetched(repository) == fetched
+
+
+def test_pods_come_to_a_node_only_when_its_driver_serves(
+    pod: MakePod, driver: Installation, registry: Registries, repository: str, model: Path
+) -> None:
+    registry.push(model, repository)
+    taint = "model.csi.modelpack.org/agent-not-ready"
+    with driver.changed(**driver.configured(kubernetes={"startup_taint": taint})):
+        succeeded(driver.cluster.kubectl("taint", "node", "node1", f"{taint}=:NoSchedule"))
+        early = pod("early", f"{registry.public}/{repository}:v1")
+        early.until_told("^FailedScheduling: .*untolerated taint")
+
+        driver.restart()
+        early.until_ready()
+
+        assert early.content() == content(model)
+        assert "taints" not in driver.cluster.get("node/node1")["spec"]

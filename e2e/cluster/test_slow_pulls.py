@@ -5,14 +5,10 @@ from pathlib import Path
 from e2e.cluster import installation
 from e2e.cluster.conftest import MakePod
 from e2e.cluster.installation import Installation
-from e2e.cluster.registries import Registries
+from e2e.cluster.registries import Registries, size_of
 from e2e.node import content
 
 OF_KUBELET = 120  # seconds that it gives a call
-
-
-def size_of(model: Path) -> int:
-    return sum(path.stat().st_size for path in model.rglob("*") if path.is_file())
 
 
 def test_a_pull_that_takes_longer_than_kubelet_waits_ends_in_a_running_pod(

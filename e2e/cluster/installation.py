@@ -16,6 +16,7 @@ from e2e.chart import CHART
 from e2e.cluster import images
 from e2e.cluster.kubernetes import Kubernetes
 from e2e.cluster.manifests import NAME
+from e2e.cluster.waiting import until
 from e2e.node import succeeded
 
 NAMESPACE, RELEASE = "model-csi", "models"
@@ -67,13 +68,10 @@ class Installation:
             self._until_followed({})
         assert self.restarts() == restarts
 
-    def _until_followed(self, changes: Values, patience: float = 90) -> None:
+    def _until_followed(self, changes: Values) -> None:
         seen = self.logs().count(CHANGED)
         self.install(**changes)
-        deadline = time.monotonic() + patience
-        while self.logs().count(CHANGED) == seen:
-            assert time.monotonic() < deadline, f"the driver does not follow its configuration within {patience} s"
-            time.sleep(0.5)
+        until(lambda: self.logs().count(CHANGED) > seen, "the driver follows its configuration", patience=90)
 
     def configured(self, **settings: Any) -> Values:
         """Values under which the driver's configuration differs by these sections."""
@@ -98,10 +96,7 @@ class Installation:
         """Return when the DaemonSet is rolled out and kubelet knows the driver."""
         rollout = ["rollout", "status", DAEMONSET, f"--namespace={NAMESPACE}", "--timeout=90s"]
         succeeded(self.cluster.kubectl(*rollout, timeout=120))
-        deadline = time.monotonic() + 60
-        while not self.is_registered():
-            assert time.monotonic() < deadline, f"kubelet does not know {NAME}"
-            time.sleep(0.2)
+        until(self.is_registered, f"kubelet knows {NAME}")
 
     def is_registered(self) -> bool:
         """Whether kubelet knows the driver."""
@@ -142,10 +137,7 @@ class Installation:
         """SIGKILL, as the kernel does it when memory is short; return when kubelet has started the driver again."""
         before = self.restarts()
         os.kill(self.process(), signal.SIGKILL)
-        deadline = time.monotonic() + 60
-        while self.restarts() == before:
-            assert time.monotonic() < deadline, "kubelet does not start the driver again"
-            time.sleep(0.2)
+        until(lambda: self.restarts() > before, "kubelet starts the driver again")
         self.wait()
 
     def files(self, below: str) -> list[str]:

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from e2e import sandbox
 from e2e.cluster import init
 
 NAME, ADDRESS = "node1", "10.88.0.1"
+DIRECTORIES = "model-csi-cluster-"  # and the process that made them
 NEEDED = ("unshare", "nsenter", "setpriv", "ip", "iptables", "openssl")  # the system's programs
 
 
@@ -86,7 +88,7 @@ def entered(logs: Path) -> Iterator[Namespaces]:
     """Namespaces that are gone after the block, with every process, mount, link and control group in them."""
     cgroup = f"model-csi-e2e-{os.getpid()}"
     forget_the_dead()
-    with sandbox.workspace("model-csi-cluster-") as directory:
+    with sandbox.workspace(f"{DIRECTORIES}{os.getpid()}-") as directory:
         own = ["unshare", "--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc"]
         first: list[str | Path] = [sys.executable, "-I", init.__file__, directory, NAME, ADDRESS, cgroup]
         # Should this process be killed, unshare goes with it, and the node with unshare.
@@ -119,6 +121,9 @@ def remove_cgroup(group: Path) -> None:
 
 def forget_the_dead() -> None:
     """Remove what an earlier run could not, because it was killed itself."""
+    for directory in Path(tempfile.gettempdir()).glob(f"{DIRECTORIES}*-*"):
+        if not Path("/proc", directory.name.removeprefix(DIRECTORIES).partition("-")[0]).exists():
+            sandbox.remove(directory)
     for group in [path for hierarchy in init.hierarchies() for path in hierarchy.glob("model-csi-e2e-*")]:
         if not Path("/proc", group.name.rpartition("-")[2]).exists():
             remove_cgroup(group)

@@ -7,6 +7,7 @@ from typing import Any
 
 from e2e.cluster.kubernetes import Kubernetes, Object
 from e2e.cluster.manifests import LABEL, PART
+from e2e.cluster.waiting import until
 from e2e.node import succeeded
 
 # Of every file in /model: whether it may be executed, its SHA-256, its path.
@@ -61,10 +62,7 @@ class Pod:
 
     def until_restarted(self, patience: float = 90) -> None:
         """Return when its container was started anew, and is ready."""
-        deadline = time.monotonic() + patience
-        while self.restarts() == 0 or not self.is_ready():
-            assert time.monotonic() < deadline, f"{self.name} does not run again: {self.state()['status']}"
-            time.sleep(0.3)
+        until(lambda: self.restarts() > 0 and self.is_ready(), f"{self.name} runs again", patience)
 
     def events(self) -> list[str]:
         """Reason and text of what it has been told, in the order in which it was."""

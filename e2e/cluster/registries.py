@@ -71,7 +71,7 @@ def serving(program: Path, node: Namespaces) -> Iterator[Registries]:
     directories = [node.directory / name for name in ("registry", "private-registry")]
     for directory in directories:
         directory.mkdir()
-    enter = node.connect()
+    enter: list[str | Path] = ["setpriv", "--pdeathsig", "KILL", "--", *node.connect()]
     with (
         distribution.serving(program, directories[0], enter=enter, address="0.0.0.0:5000") as public,
         distribution.serving(program, directories[1], enter=enter, address="0.0.0.0:5001", private=True) as private,
@@ -79,8 +79,15 @@ def serving(program: Path, node: Namespaces) -> Iterator[Registries]:
         credentials = distribution.docker_config(node.directory / "credentials", "127.0.0.1:5001")
         registries = Registries(node, public, private, node.directory / "rate", credentials)
         registries.let()
-        command = node.connect(sys.executable, "-I", gate.__file__, registries.slow, "127.0.0.1:5000", registries.rate)
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        relay: list[str | Path] = [
+            sys.executable,
+            "-I",
+            gate.__file__,
+            registries.slow,
+            "127.0.0.1:5000",
+            registries.rate,
+        ]
+        process = subprocess.Popen([*enter, *relay], stdout=subprocess.PIPE, text=True)
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "open\n"

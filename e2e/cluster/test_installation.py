@@ -1,9 +1,6 @@
 """The chart and the manifests, as the API server takes them, and the driver that goes and comes back."""
 
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 import yaml
@@ -15,9 +12,8 @@ from e2e.cluster.installation import NAMESPACE, Installation
 from e2e.cluster.kubernetes import Object
 from e2e.cluster.manifests import NAME
 from e2e.cluster.registries import Registries
+from e2e.cluster.waiting import until
 from e2e.node import content, succeeded
-
-T = TypeVar("T")
 
 # What the API server knows only where the Prometheus operator is installed.
 OF_AN_OPERATOR = "monitoring.coreos.com/"
@@ -47,7 +43,7 @@ def test_pods_may_name_models_of_allowed_registries_only(driver: Installation, r
     policy = {"admissionPolicy": {"enabled": True, "allowedRegistries": [allowed, "docker.io/acme"]}}
     with driver.changed(**policy):
         evil = manifests.pod("evil", "registry.example.com/model:v1")
-        said = until(lambda: refusal(driver, evil))
+        said = until(lambda: refusal(driver, evil), "the policy is in force")
 
         assert f"models may come from {allowed}, docker.io/acme only" in said
         assert "registry.example.com/model:v1" in said
@@ -56,7 +52,7 @@ def test_pods_may_name_models_of_allowed_registries_only(driver: Installation, r
         for reference in ("model", f"{registry.public}/other:v1", f"{allowed}2/a", f"docker.io/{allowed}/a"):
             assert "models may come from" in refusal(driver, manifests.pod("evil", reference))
         assert refusal(driver, without_model(manifests.pod("none", "unused"))) == ""
-    until(lambda: not refusal(driver, evil))
+    until(lambda: not refusal(driver, evil), "the policy is gone")
 
 
 def test_a_driver_may_change_no_other_node(driver: Installation) -> None:
@@ -88,8 +84,7 @@ def test_a_driver_that_was_uninstalled_leaves_the_pods_their_models_and_cleans_u
 
     driver.uninstall()
     try:
-        while driver.is_registered():
-            time.sleep(0.2)
+        until(lambda: not driver.is_registered(), "kubelet forgets the driver")
         assert stays.content() == goes.content() == content(of_its_own)
         goes.delete(wait=False)
         waits = pod("waits", reference)
@@ -119,15 +114,6 @@ def refusal(driver: Installation, pod: Object) -> str:
     """Why the API server does not take a pod, or nothing."""
     answer = driver.cluster.kubectl("create", "--dry-run=server", "--filename=-", stdin=yaml.safe_dump(pod))
     return answer.stderr if answer.returncode else ""
-
-
-def until(look: Callable[[], T], patience: float = 30) -> T:
-    """What `look` sees when it sees something: a policy is in force some seconds after it was made."""
-    deadline = time.monotonic() + patience
-    while not (seen := look()):
-        assert time.monotonic() < deadline, f"nothing of it is seen within {patience} s"
-        time.sleep(0.3)
-    return seen
 
 
 def without_model(pod: Object) -> Object:

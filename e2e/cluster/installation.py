@@ -84,8 +84,10 @@ class Installation:
         self.cluster.wait("--for=delete", "pod", "--all", f"--namespace={NAMESPACE}")
 
     def manifests(self, values: Values) -> str:
-        """What Helm would apply with only these values."""
+        """What Helm would apply with only these values to a cluster of this version."""
+        version = json.loads(succeeded(self.cluster.kubectl("get", "--raw=/version")))["gitVersion"]
         command: list[str | Path] = ["template", RELEASE, CHART, f"--namespace={NAMESPACE}", "--values=-"]
+        command.append(f"--kube-version={version}")
         return succeeded(self._helm(*command, values=values))
 
     def restart(self) -> None:

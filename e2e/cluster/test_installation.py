@@ -1,5 +1,6 @@
 """The chart and the manifests, as the API server takes them, and the driver that goes and comes back."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -61,9 +62,9 @@ def test_a_driver_may_change_no_other_node(driver: Installation) -> None:
     account = f"system:serviceaccount:{NAMESPACE}:models-model-csi-driver"
     patch = ["patch", "node/node2", "--patch", '{"metadata":{"labels":{"a":"b"}}}', "--dry-run=server"]
     try:
-        refused = driver.cluster.kubectl(*patch, f"--as={account}")
-        allowed = driver.cluster.kubectl(
-            *patch, f"--as={account}", "--as-user-extra=authentication.kubernetes.io/node-name=node2"
+        refused, allowed = (
+            driver.cluster.kubectl(*patch, f"--kubeconfig={impersonating(driver, account, extra)}")
+            for extra in ({}, {"authentication.kubernetes.io/node-name": ["node2"]})
         )
     finally:
         succeeded(driver.cluster.kubectl("delete", "node/node2"))
@@ -114,6 +115,15 @@ def refusal(driver: Installation, pod: Object) -> str:
     """Why the API server does not take a pod, or nothing."""
     answer = driver.cluster.kubectl("create", "--dry-run=server", "--filename=-", stdin=yaml.safe_dump(pod))
     return answer.stderr if answer.returncode else ""
+
+
+def impersonating(driver: Installation, account: str, extra: dict[str, list[str]]) -> Path:
+    """A kubeconfig with which the administrator acts for an account."""
+    settings = json.loads((driver.cluster.keys / "admin.kubeconfig").read_text(encoding="utf-8"))
+    settings["users"][0]["user"].update({"as": account, "as-user-extra": extra})
+    path = driver.cluster.keys / "impersonating.kubeconfig"
+    path.write_text(json.dumps(settings), encoding="utf-8")
+    return path
 
 
 def without_model(pod: Object) -> Object:

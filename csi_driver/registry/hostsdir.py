@@ -35,11 +35,12 @@ class HostsDirectory:
 
         `default` is the root of the registry's own API. Raises `Unavailable` with the file and what is wrong in it.
         """
-        directory = self._find(registry)
-        if directory is None:
-            return (Host(default),)
-        path = directory / "hosts.toml"
+        path = Path(registry)
         try:
+            directory = self._find(registry)
+            if directory is None:
+                return (Host(default),)
+            path = directory / "hosts.toml"
             document = self._document(path)
             if document is None:
                 return (Host(default, trust=certificates_in(directory)),)

@@ -26,6 +26,10 @@ class Transient(Unavailable):
         self.waited = waited
 
 
+class TooLate(Unavailable):
+    """The request's own deadline has passed, so nobody was asked: it says nothing of the host."""
+
+
 class Retry:
     """Exponential backoff with jitter, until waiting, between tries and in them, has taken `patience` seconds.
 

@@ -15,7 +15,7 @@ from csi_driver.errors import (
 )
 from csi_driver.registry.host import Capability
 from csi_driver.registry.outages import Outages
-from csi_driver.registry.retry import Retry
+from csi_driver.registry.retry import Retry, TooLate
 from csi_driver.registry.session import Session
 
 T = TypeVar("T")
@@ -93,6 +93,8 @@ class Route:
         raise _with(decisive[1], told)
 
     def _note(self, session: Session, error: DriverError) -> None:
+        if isinstance(error, TooLate):
+            return
         if isinstance(error, Unavailable) and not isinstance(error, RangeIgnored):
             self._outages.begin(session.host, error)
         else:

@@ -1,5 +1,6 @@
 """hosts.toml files as containerd reads them: their forms, their mistakes, and their changes."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -204,6 +205,30 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, ordinary_user: Non
     path.chmod(0)
     with pytest.raises(Unavailable, match=f"{path} cannot be read: Permission denied"):
         HostsDirectory(lambda: tmp_path).hosts("docker.io", HUB)
+
+
+def test_a_directory_that_may_not_be_looked_into_is_named(tmp_path: Path, ordinary_user: None) -> None:
+    write_hosts(tmp_path / "closed", "docker.io", "")
+    (tmp_path / "closed").chmod(0)
+    with pytest.raises(Unavailable, match=f"{tmp_path}/closed.* cannot be read: Permission denied"):
+        HostsDirectory(lambda: tmp_path / "closed").hosts("docker.io", HUB)
+    (tmp_path / "closed").chmod(0o700)
+
+
+def test_the_files_of_the_documentation_are_what_they_say() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "registries.md").read_text()
+    recipes = re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)
+    own = Url.parse("https://registry.example.com:5000/v2")
+    found = [hosts_of(tomllib.loads(text), HERE, "registry.example.com:5000", own) for text in recipes]
+    assert [[str(host.root) for host in hosts if host.is_mirror] for hosts in found] == [
+        ["https://mirror.example.com/v2", "http://127.0.0.1:30020/v2"],
+        ["https://harbor.example.com/v2/docker-hub"],
+        ["http://cache.example.com:5000/v2"],
+        ["http://127.0.0.1:4001/v2"],
+        ["http://127.0.0.1:30020/v2"],
+    ]
+    assert found[3][0].headers == {"x-dragonfly-registry": "https://registry.example.com"}
+    assert all(hosts[-1].root == own for hosts in found)
 
 
 def test_the_directory_may_come_go_and_change_while_the_driver_runs(

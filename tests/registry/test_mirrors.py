@@ -1,6 +1,7 @@
 """Mirrors by hosts.toml: who is asked, in which order, with what, and what happens when one fails."""
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -8,9 +9,13 @@ from pathlib import Path
 import pytest
 
 from csi_driver.errors import ContentMismatch, NotFound, Unauthenticated, Unavailable, UnsupportedArtifact
+from csi_driver.inflight import Deadline
 from csi_driver.oci.digest import Digest
 from csi_driver.registry.client import Repository
 from csi_driver.registry.keychain import Keychain
+from csi_driver.registry.message import Answer, Request
+from csi_driver.registry.redirect import ALL_HOPS_SECONDS, follow
+from csi_driver.registry.url import Url
 from tests.fixtures.access import basic
 from tests.fixtures.faults import Fault
 from tests.fixtures.hosts import black_hole, mirrored, nobody, write_hosts
@@ -363,3 +368,28 @@ def test_a_manifest_larger_than_any_is_asked_of_the_next_host(
     mirror.faults.add(Fault(endless=True), path=MANIFESTS)
     with pytest.raises(UnsupportedArtifact):
         repository.manifest("v1")
+
+
+def test_a_request_that_is_too_late_says_nothing_of_the_mirror(
+    repository: Repository, registry: EmbeddedRegistry, mirror: EmbeddedRegistry
+) -> None:
+    with pytest.raises(Unavailable, match="no time is left to ask"):
+        repository.manifest("v1", Deadline(0.0))
+    assert repository.manifest("v1").body == mirror.manifest("team/model", "v1")
+    assert registry.requests == []
+
+
+def test_redirects_share_one_deadline(client: Client, registry: EmbeddedRegistry) -> None:
+    """Each hop may take as long as an exchange may; eleven of them together may not."""
+    asked: list[Request] = []
+
+    def send(request: Request) -> Answer:
+        asked.append(request)
+        return Answer(request.url, 307, {"location": "/next"})
+
+    with pytest.raises(Unavailable, match="more than 10 times"):
+        follow(send, Request("GET", Url.parse("https://r.example/v2/")))
+    first, *others = asked
+    assert first.deadline.remaining() == math.inf
+    assert len({request.deadline.at for request in others}) == 1
+    assert others[0].deadline.remaining() <= ALL_HOPS_SECONDS

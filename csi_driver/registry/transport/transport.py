@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from csi_driver import __version__
-from csi_driver.errors import Unavailable
 from csi_driver.registry.message import Answer, Payload, Request
+from csi_driver.registry.retry import TooLate
 from csi_driver.registry.transport.bulk import Bulk
 from csi_driver.registry.transport.channels import Channel, Channels
 from csi_driver.registry.transport.control import Control
@@ -55,7 +55,7 @@ class Transport:
     def send(self, request: Request) -> Answer:
         """The answer, whatever its status. Raises `Transient`, or `Unavailable` where trying again is of no use."""
         if request.deadline.remaining() == 0:
-            raise Unavailable(f"no time is left to ask {request.url.authority}: the requests before took too long")
+            raise TooLate(f"no time is left to ask {request.url.authority}: the requests before took too long")
         proxy = self._proxies.choose(request.url)
         channel = self._channels.of(request.trust)
         carrier = channel.bulk if request.bulk or isinstance(request.body, Payload) else channel.control

@@ -47,7 +47,7 @@ crash: $(VENV)/.ready ## kill drivers at numbered steps; SEEDS=500 of them from 
 fuzz: $(VENV)/.ready-fuzz ## throw bytes at everything that reads what others wrote, for SECONDS=120 in all
 	@$(BIN)/python -m tests.fuzz $(or $(SECONDS),120)
 
-bench: $(VENV)/.ready ## measure pulls against the machine's limits and other tools; QUICK=1 takes about four minutes
+bench: $(VENV)/.ready ## measure pulls against the machine's limits and other tools; QUICK=1 takes two to three minutes
 	@$(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(CASES)
 
 bench-docs: $(VENV)/.ready ## put the table of the last `make bench` into docs/performance.md

@@ -46,7 +46,10 @@ class Rounds:
                 self._load.setdefault(case.name, []).append(round(os.getloadavg()[0], 2))
                 shift = number % len(case.contestants)
                 for contestant in (*case.contestants[shift:], *case.contestants[:shift]):
-                    self._measure(case, contestant)
+                    if number and contestant.once:
+                        self._samples[case.name, contestant.name].append(None)
+                    else:
+                        self._measure(case, contestant)
         return tuple(self._found(case) for case in self._cases)
 
     def _measure(self, case: Case, contestant: Contestant) -> None:

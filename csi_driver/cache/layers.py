@@ -99,6 +99,16 @@ class Layers:
         found = ((layer, path, path / "registry") for layer, path in _named(self._places.ingests))
         return [path for layer, path, source in found if source.exists() and is_served(layer, source.read_text())]
 
+    def look(self) -> tuple[dict[LayerId, Held], dict[LayerId, Held]]:
+        """All layers that are here whole, and all unfinished ones; what is committed meanwhile is among the former.
+
+        A layer is among both while another registry serves it again.
+        """
+        unfinished = dict(self.ingests())
+        whole = dict(self.all())
+        gone = [layer for layer in unfinished if layer in whole and not self._places.ingest(layer).exists()]
+        return whole, {layer: held for layer, held in unfinished.items() if layer not in gone}
+
     def all(self) -> list[tuple[LayerId, Held]]:
         """All layers that are here whole."""
         found = []

@@ -12,6 +12,7 @@ from csi_driver.cache.room import Room, shown
 from csi_driver.errors import NoSpace
 from csi_driver.host.files import Usage
 from csi_driver.inflight import Lock
+from csi_driver.oci.digest import EMPTY_DIGEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,10 @@ class Need:
     layer: LayerId
     registry: str
     room: Room
+
+
+_NOTES = Need(LayerId(EMPTY_DIGEST, is_tree=False), "", Room(1 << 20, 64))
+"""What references mean, manifests, intents and records: small files, that no registry has served."""
 
 
 class Space:
@@ -60,7 +65,7 @@ class Space:
         """
         token = object()
         with self._deciding:
-            if self._shortage(needs, self._inventory(), self._usage()) != Room():
+            if self._shortage(needs, self._look()) != Room():
                 self._make_up(needs, urgent=urgent)
             with self._lock:
                 self._promised[token] = tuple(needs)
@@ -70,30 +75,43 @@ class Space:
             with self._lock:
                 del self._promised[token]
 
+    def relieve(self) -> None:
+        """Make room for what every publish writes besides; raises `NoSpace` with all the numbers."""
+        with self.reserve([_NOTES]):
+            return
+
+    def promised(self) -> int:
+        """Bytes that pulls under way still have to write."""
+        sight = self._look()
+        return self._missing(sight.promises, sight.inventory).bytes
+
+    def _look(self) -> "_Sight":
+        """A pull that ends meanwhile counts by its promise or by what it has brought, in any case once at least."""
+        with self._lock:
+            promises = [need for needs in self._promised.values() for need in needs]
+        return _Sight(promises, self._inventory(), self._usage())
+
     def _make_up(self, needs: Sequence[Need], *, urgent: bool) -> None:
         self._reclaim()
-        short = self._shortage(needs, self._inventory(), self._usage())
+        short = self._shortage(needs, self._look())
         if short != Room():
             self._make_room(short, urgent)
             self._refuse_shortage(needs)
 
-    def promised(self) -> int:
-        """Bytes that pulls under way still have to write."""
-        return self._missing(self._promises(), self._inventory()).bytes
-
-    def _shortage(self, needs: Sequence[Need], inventory: Inventory, usage: Usage) -> Room:
-        wanted = self._missing((*self._promises(), *needs), inventory)
-        if wanted == self._missing(self._promises(), inventory):
+    def _shortage(self, needs: Sequence[Need], sight: "_Sight") -> Room:
+        wanted = self._missing((*sight.promises, *needs), sight.inventory)
+        if wanted == self._missing(sight.promises, sight.inventory):
             return Room()  # all of it is on the disk or promised already: whatever is short, this pull does not need it
-        return self._limits().shortage(wanted, inventory.room, usage)
+        return self._limits().shortage(wanted, sight.inventory.room, sight.usage)
 
     def _refuse_shortage(self, needs: Sequence[Need]) -> None:
-        inventory, usage, limits = self._inventory(), self._usage(), self._limits()
-        short = self._shortage(needs, inventory, usage)
+        sight, limits = self._look(), self._limits()
+        short = self._shortage(needs, sight)
         if short == Room():
             return
-        promised = self._missing(self._promises(), inventory)
-        wanted = self._missing((*self._promises(), *needs), inventory) - promised
+        inventory, usage = sight.inventory, sight.usage
+        promised = self._missing(sight.promises, inventory)
+        wanted = self._missing((*sight.promises, *needs), inventory) - promised
         kept = limits.kept_free(usage)
         if short.bytes:
             cap = f", of at most {shown(limits.max_bytes)}" if limits.max_bytes else ""
@@ -115,10 +133,6 @@ class Space:
             "the cache more room"
         )
 
-    def _promises(self) -> list[Need]:
-        with self._lock:
-            return [need for needs in self._promised.values() for need in needs]
-
     def _missing(self, needs: Iterable[Need], inventory: Inventory) -> Room:
         """Room still to be taken until all needed layers are here."""
         rooms: dict[LayerId, Room] = {}
@@ -126,6 +140,15 @@ class Space:
             if need.layer not in inventory.layers or not self._is_served(need.layer, need.registry):
                 rooms[need.layer] = rooms.get(need.layer, Room()) | need.room
         return Room.sum((room - _present(layer, inventory)).lacking for layer, room in rooms.items())
+
+
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """What was promised, then what is there, then what the disk has left: looked at in this order."""
+
+    promises: Sequence[Need]
+    inventory: Inventory
+    usage: Usage
 
 
 def _present(layer: LayerId, inventory: Inventory) -> Room:

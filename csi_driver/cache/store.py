@@ -173,6 +173,13 @@ class Cache:
         with self._space.reserve(needs, urgent=urgent):
             yield
 
+    def relieve(self) -> None:
+        """Make room for the small files that every publish writes, on a disk that somebody else has filled.
+
+        Raises `NoSpace` with the numbers where there is none to be had.
+        """
+        self._space.relieve()
+
     def inventory(self) -> Inventory:
         """All that the cache holds, and what of it must stay at this moment."""
         with self._leases.frozen() as leased:
@@ -240,11 +247,12 @@ class Cache:
         self._trash.empty()
 
     def _look(self, leased: Leased) -> Inventory:
+        layers, ingests = self._layers.look()
         snapshots = self._snapshots.all()
         return Inventory(
             snapshots=snapshots,
-            layers=dict(self._layers.all()),
-            ingests=dict(self._layers.ingests()),
+            layers=layers,
+            ingests=ingests,
             mounted=self._in_use(),
             leased_snapshots=leased.snapshots,
             leased_layers=leased.layers,

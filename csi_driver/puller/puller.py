@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from csi_driver import log
 from csi_driver.cache.layout import LayerId
@@ -34,6 +35,8 @@ from csi_driver.puller.resolver import Resolver
 from csi_driver.puller.wanted import wanted
 from csi_driver.tracing import Tracing
 from csi_driver.transfer.progress import Totals, describe
+
+T = TypeVar("T")
 
 _PULLS = 64  # pulls under way at once: they only wait for layers, of which the configuration says how many go at once
 _HIDDEN = (Unauthenticated, AccessDenied, NotFound)  # registries have these for what some credentials may not read
@@ -96,7 +99,7 @@ class Puller:
         """
         if known:
             self._resolver.permit(request, request.reference)
-        digest = Digest.parse(known) if known else self._resolve(request, wait)
+        digest = Digest.parse(known) if known else self._with_room(lambda: self._resolve(request, wait))
         key = snapshot_key(request.reference.host, digest, request.selection)
         with self._cache.lease(key):
             snapshot = self._cache.snapshot(key)
@@ -167,6 +170,14 @@ class Puller:
         urgent = [self._precedence.is_urgent(key) for key in self._pulls.keys()]  # noqa: SIM118  no mapping
         return {"pod": urgent.count(True), "ahead": urgent.count(False)}
 
+    def _with_room(self, write: Callable[[], T]) -> T:
+        """What `write` gives, after making room for it on a disk that is full."""
+        try:
+            return write()
+        except NoSpace:
+            self._cache.relieve()
+            return write()
+
     def _resolve(self, request: PullRequest, wait: Wait) -> Digest:
         with self._tracing.span("resolve", reference=request.reference, policy=request.policy):
             return self._resolver.resolve(request, wait)
@@ -188,7 +199,8 @@ class Puller:
         Whoever comes here may read the model. A pull that was refused says so of the credentials of whoever began it,
         so a caller believes only its own.
         """
-        self._intents.put(Intent(request.reference, digest, request.selection, request.urgent))
+        intent = Intent(request.reference, digest, request.selection, request.urgent)
+        self._with_room(lambda: self._intents.put(intent))
         begun: list[Stop] = []
 
         def pull(stop: Stop) -> Snapshot:

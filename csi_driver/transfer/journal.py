@@ -33,7 +33,14 @@ class Journal:
         with full_disk_named(path):
             self._file = open(path, "ab" if goes_on else "wb", buffering=0)  # noqa: SIM115  the context closes it
             if not goes_on:
-                self._file.write(f"{_title(blob)}\n".encode())
+                self._begin(blob)
+
+    def _begin(self, blob: Blob) -> None:
+        try:
+            self._file.write(f"{_title(blob)}\n".encode())
+        except BaseException:
+            self._file.close()
+            raise
 
     def mark(self, checkpoint: Checkpoint) -> None:
         """The next attempt may start from here."""

@@ -64,7 +64,11 @@ class SkeletonWriter:
         self._compressor = zstandard.ZstdCompressor(level=_LEVEL)
         self._literal = bytearray()
         self._batch = bytearray()
-        self.restart()
+        try:
+            self.restart()
+        except BaseException:
+            self._file.close()
+            raise
 
     def restart(self) -> None:
         """Nothing was written yet."""

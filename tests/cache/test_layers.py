@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from csi_driver.cache.layers import Layers
 from csi_driver.cache.layout import LayerId
 from csi_driver.cache.store import Cache
 from csi_driver.oci.digest import Digest
@@ -161,3 +162,20 @@ def test_strange_files_among_the_layers_are_left_alone(cache: Cache) -> None:
     inventory = cache.inventory()
     assert list(inventory.layers) == [layer]
     assert list(inventory.ingests) == []
+
+
+@pytest.mark.parametrize("before", ["ingests", "all"])
+def test_a_layer_that_is_committed_while_it_is_looked_for_is_seen_exactly_once(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    layer = raw_layer("weights", b"data")
+    receive_raw(cache, layer, b"data")
+    look = getattr(Layers, before)
+
+    def committing(layers: Layers) -> object:
+        cache.commit(LayerId.of(layer))
+        return look(layers)
+
+    monkeypatch.setattr(Layers, before, committing)
+    inventory = cache.inventory()
+    assert (list(inventory.layers), list(inventory.ingests)) == ([LayerId.of(layer)], [])

@@ -75,7 +75,7 @@ def space_on(disk: Disk, *, max_bytes: int = 0, keep_free: int | None = 0) -> Sp
     limits = Limits(max_bytes=max_bytes, keep_free=None if keep_free is None else Mark(bytes=keep_free))
     return Space(
         usage=disk.usage,
-        inventory=disk.inventory,
+        inventory=lambda: disk.inventory(),  # noqa: PLW0108  a test replaces it
         is_served=disk.is_served,
         reclaim=disk.reclaim,
         make_room=disk.make_room,
@@ -161,6 +161,26 @@ def test_a_little_of_the_disk_stays_free_unless_said_otherwise(disk: Disk) -> No
         pass
     with pytest.raises(NoSpace):
         space.reserve(needs({layer("a"): 100 * GIB - (255 << 20)})).__enter__()
+
+
+def test_a_pull_that_ends_while_another_is_weighed_still_counts(disk: Disk) -> None:
+    space = space_on(disk, max_bytes=100 * GIB)
+    pull = space.reserve(needs({layer("a"): 60 * GIB}))
+    pull.__enter__()
+    disk.ingests[layer("a")] = Held(10 * GIB, 0.0)
+    look = disk.inventory
+
+    def ending() -> Inventory:
+        """What was there just before the pull came to its end."""
+        seen = look()
+        if layer("a") in disk.ingests:
+            disk.ingests, disk.layers = {}, {layer("a"): Held(60 * GIB, 0.0)}
+            pull.__exit__(None, None, None)
+        return Inventory((), dict(seen.layers), {layer("a"): Held(10 * GIB, 0.0)} if not seen.layers else {})
+
+    disk.inventory = ending  # type: ignore[method-assign]
+    with pytest.raises(NoSpace):
+        space.reserve(needs({layer("b"): 60 * GIB})).__enter__()
 
 
 def test_a_layer_that_another_registry_served_takes_its_room_once_more(disk: Disk) -> None:

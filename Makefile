@@ -10,7 +10,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 	--custom-compile-command 'make lock' $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo fuzz test check e2e e2e-cluster e2e-tools crash bench bench-docs bench-clean docs lock stubs clean
+.PHONY: help setup demo fuzz test check e2e e2e-cluster e2e-tools crash churn bench bench-docs bench-clean docs lock stubs clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r target text; do \
@@ -46,6 +46,9 @@ crash: $(VENV)/.ready ## kill drivers at numbered steps; SEEDS=500 of them from 
 
 fuzz: $(VENV)/.ready-fuzz ## throw bytes at everything that reads what others wrote, for SECONDS=120 in all
 	@$(BIN)/python -m tests.fuzz $(or $(SECONDS),120)
+
+churn: $(VENV)/.ready ## let PUBLISHES=3000 pods of MODELS=36 come and go on a cache that holds a third of them
+	@CHURN_PUBLISHES=$(or $(PUBLISHES),3000) CHURN_MODELS=$(or $(MODELS),36) $(BIN)/python -m e2e.churn
 
 bench: $(VENV)/.ready ## measure pulls against the machine's limits and other tools; QUICK=1 takes two to three minutes
 	@$(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(CASES)

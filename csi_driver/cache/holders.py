@@ -26,7 +26,8 @@ def holders(inventory: Inventory) -> list[Holder]:
     """All that cannot be given up, the largest first."""
     sizes = {layer: held.bytes for layer, held in inventory.layers.items()}
     found: dict[tuple[str, str], int] = {}
-    kept = [snapshot for snapshot in inventory.snapshots if snapshot.key in inventory.kept_snapshots]
+    keys = inventory.kept_snapshots
+    kept = [snapshot for snapshot in inventory.snapshots if snapshot.key in keys]
     for snapshot in sorted(kept, key=lambda each: -sum(sizes.get(layer, 0) for layer in each.layers)):
         own = snapshot.own_bytes + sum(sizes.pop(layer, 0) for layer in snapshot.layers)
         name = (snapshot.reference, _reason(snapshot, inventory))

@@ -9,7 +9,7 @@ from csi_driver.cache.layout import LayerId
 from csi_driver.cache.room import Room
 from csi_driver.cache.space import Need
 from csi_driver.cache.store import Cache
-from csi_driver.errors import ContentMismatch, NoSpace, NotFound, UnsupportedArtifact
+from csi_driver.errors import AccessDenied, ContentMismatch, NoSpace, NotFound, Unauthenticated, UnsupportedArtifact
 from csi_driver.inflight import Deadline, Flights, Pool, Stop, Wait
 from csi_driver.metrics import Metrics
 from csi_driver.oci.layer import Layer
@@ -21,6 +21,9 @@ from csi_driver.tracing import Tracing
 from csi_driver.transfer.engine import Engine
 from csi_driver.transfer.progress import Progress
 from csi_driver.transfer.source import Blob
+
+HIDDEN = (Unauthenticated, AccessDenied, NotFound)
+"""What registries answer where some credentials may not read, and others may."""
 
 _INODES = 8  # while a layer is on its way: its directory, its content, journals and the like
 
@@ -59,14 +62,29 @@ class LayerFetcher:
                 self._cache.reserve(needs, urgent=urgent),
                 self._board.showing(key, reference, sizes) as shown,
             ):
-                flies = {
-                    each: partial(self._fetch, layer, origins[each], shown[each], urgent=urgent)
-                    for each, layer in missing.items()
-                }
-                self._flights.join_all(flies, wait)
+                self._fetch_all(missing, origins, shown, wait, urgent=urgent)
             fetched += sum(sizes.values())
         self._metrics.saved_bytes.inc(max(0, sum(layer.descriptor.size for layer in wanted.values()) - fetched))
         return fetched
+
+    def _fetch_all(
+        self, layers: Mapping[LayerId, Layer], origins: Mapping[LayerId, Origin], shown: Mapping[LayerId, Progress],
+        wait: Wait,
+        *,
+        urgent: bool,
+    ) -> None:  # fmt: skip
+        """Fetch them, or wait for whoever does; a refusal counts only if this pull's own credentials met it."""
+        own: set[LayerId] = set()
+
+        def fetch(layer: LayerId, stop: Stop) -> None:
+            own.add(layer)
+            self._fetch(layers[layer], origins[layer], shown[layer], stop, urgent=urgent)
+
+        try:
+            self._flights.join_all({each: partial(fetch, each) for each in layers}, wait)
+        except HIDDEN:
+            if own >= layers.keys():
+                raise
 
     def close(self) -> None:
         """Ask all transfers to end, and begin no more."""

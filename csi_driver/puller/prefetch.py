@@ -22,6 +22,7 @@ _AGAIN = (
     15 * 60.0
 )  # seconds until a model that is here is looked for again: it may be damaged, or its tag may have moved
 _FIRST_PAUSE, _LONGEST_PAUSE = 30.0, 3600.0  # seconds after one failure, and after many in a row
+_MOST_FAILURES = 72  # in a row, of a pull that nobody has asked for again: three days, as its layers are kept
 _RESUMED_AT_ONCE = 16  # as many as pods may have waited for; they only wait for layers
 
 
@@ -148,9 +149,10 @@ class Prefetcher:
         except (Dropped, Stopping):
             return
         except Unavailable as error:
-            self._intents.put(intent)
             with self._lock:
-                self._resumed[intent.key] = self._later(self._resumed.get(intent.key, _State()))
+                state = self._resumed[intent.key] = self._later(self._resumed.get(intent.key, _State()))
+            if state.failures < _MOST_FAILURES:
+                self._intents.put(intent)
             log.warning("a pull cannot be gone on with yet", reference=intent.reference, reason=error)
         except (DriverError, OSError) as error:
             log.warning(

@@ -11,14 +11,11 @@ from csi_driver.cache.layout import LayerId
 from csi_driver.cache.snapshots import Snapshot, SnapshotSpec
 from csi_driver.cache.store import Cache
 from csi_driver.errors import (
-    AccessDenied,
     DriverError,
     LayerGone,
     NoSpace,
-    NotFound,
     StillPulling,
     Stopping,
-    Unauthenticated,
 )
 from csi_driver.inflight import Deadline, Dropped, Flights, Pool, Precedence, Stop, Wait
 from csi_driver.metrics import Metrics
@@ -29,7 +26,7 @@ from csi_driver.oci.reference import Reference
 from csi_driver.puller.artifact import Artifact, Artifacts, Origin
 from csi_driver.puller.board import Board
 from csi_driver.puller.intents import Intent, Intents
-from csi_driver.puller.layers import LayerFetcher
+from csi_driver.puller.layers import HIDDEN, LayerFetcher
 from csi_driver.puller.request import PullRequest, snapshot_key
 from csi_driver.puller.resolver import Resolver
 from csi_driver.puller.wanted import wanted
@@ -39,7 +36,6 @@ from csi_driver.transfer.progress import Totals, describe
 T = TypeVar("T")
 
 _PULLS = 64  # pulls under way at once: they only wait for layers, of which the configuration says how many go at once
-_HIDDEN = (Unauthenticated, AccessDenied, NotFound)  # registries have these for what some credentials may not read
 
 Told = Callable[[Totals], float]
 """Hears how far a pull is, and answers in how many seconds it wants to hear again."""
@@ -216,8 +212,8 @@ class Puller:
                 ):
                     return self._pulls.join(key, pull, wait)
             except GaveWay:
-                continue
-            except _HIDDEN:
+                begun.clear()
+            except HIDDEN:
                 if begun:
                     raise
             except TimeoutError:

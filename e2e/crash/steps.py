@@ -25,6 +25,7 @@ from csi_driver.cache.space import Space
 from csi_driver.cache.store import Cache
 from csi_driver.host.kernel import Kernel
 from csi_driver.puller.artifact import Artifacts
+from csi_driver.puller.intents import Intents
 from csi_driver.puller.resolver import Resolver
 from csi_driver.verifier.verifier import Verifier
 from csi_driver.volumes.collector import Collector
@@ -144,7 +145,7 @@ def _kinds() -> dict[CodeType, str]:
         "recover": (run, Driver.__init__, Driver.start),
         "clean": (Cache.sweep,),
         "resolve": (Resolver.resolve, Artifacts.read, Cache.put_manifest, References.remember),
-        "pull": (Layers.ingest, Cache.discard, Cache.served),
+        "pull": (Layers.ingest, Cache.discard, Cache.served, Intents.put, Intents.drop),
         "commit": (Cache.commit,),
         "assemble": (Cache.assemble,),
         "collect": (Space.reserve, Cache.collect),

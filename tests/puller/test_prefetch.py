@@ -28,7 +28,8 @@ HOUR = 3600.0
 class FakePuller:
     """Brings every model at once, but those that `errors` names."""
 
-    def __init__(self) -> None:
+    def __init__(self, intents: Intents) -> None:
+        self.intents = intents
         self.errors: dict[str, DriverError] = {}
         self.asked: list[PullRequest] = []
         self.resumed: list[Intent] = []
@@ -41,6 +42,7 @@ class FakePuller:
 
     def resume(self, intent: Intent, wait: Wait) -> None:
         self.resumed.append(intent)
+        self.intents.drop(intent.key)
         self._fail(intent.reference)
 
     def is_under_way(self, key: str) -> bool:
@@ -62,8 +64,8 @@ class Bench:
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir()
-        self.puller = FakePuller()
         self.intents = Intents(directory)
+        self.puller = FakePuller(self.intents)
         self.wished: tuple[Wish, ...] = ()
         self.metrics = Metrics()
         self.now = 1000.0
@@ -174,6 +176,10 @@ def test_a_registry_that_cannot_be_reached_is_asked_again_later(bench: Bench) ->
     bench.work(after=1)
     assert len(bench.puller.resumed) == 2
     assert list(bench.intents.all()) == [intent("a")]
+    for _ in range(100):
+        bench.work(after=HOUR)
+    assert len(bench.puller.resumed) == 72
+    assert list(bench.intents.all()) == []
 
 
 def test_a_pull_that_needs_a_pods_credentials_waits_for_the_pod(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,1 @@
+"""Thousands of pods that come and go on one node."""

@@ -11,6 +11,7 @@ from csi_driver.cache.layout import LayerId
 from csi_driver.cache.snapshots import Snapshot, SnapshotSpec
 from csi_driver.cache.store import Cache
 from csi_driver.errors import (
+    AccessDenied,
     DriverError,
     LayerGone,
     NoSpace,

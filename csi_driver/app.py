@@ -41,6 +41,7 @@ from csi_driver.puller.artifact import Artifacts
 from csi_driver.puller.board import Board
 from csi_driver.puller.intents import Intents
 from csi_driver.puller.layers import LayerFetcher
+from csi_driver.puller.making import Maker
 from csi_driver.puller.prefetch import Prefetcher
 from csi_driver.puller.puller import Puller
 from csi_driver.puller.resolver import Resolver
@@ -231,18 +232,19 @@ class Driver:
             secret=secret(self._places.secret),
             policy=lambda: self._live.current().policy,
         )
+        layers = LayerFetcher(
+            cache=self._cache,
+            engine=self._new_engine(),
+            metrics=self._metrics,
+            tracing=self._tracing,
+            board=self._board,
+            concurrency=pull.concurrency,
+        )
+        artifacts = Artifacts(registry=registry, resolver=resolver, cache=self._cache)
         return Puller(
             resolver=resolver,
-            artifacts=Artifacts(registry=registry, resolver=resolver, cache=self._cache),
+            maker=Maker(artifacts=artifacts, cache=self._cache, layers=layers, tracing=self._tracing),
             cache=self._cache,
-            layers=LayerFetcher(
-                cache=self._cache,
-                engine=self._new_engine(),
-                metrics=self._metrics,
-                tracing=self._tracing,
-                board=self._board,
-                concurrency=pull.concurrency,
-            ),
             board=self._board,
             intents=self._intents,
             metrics=self._metrics,

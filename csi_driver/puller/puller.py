@@ -1,19 +1,15 @@
 """How a model gets onto this node: one pull whoever asks, which outlives every caller."""
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
-from csi_driver import log
-from csi_driver.cache.layout import LayerId
-from csi_driver.cache.snapshots import Snapshot, SnapshotSpec
+from csi_driver.cache.snapshots import Snapshot
 from csi_driver.cache.store import Cache
 from csi_driver.errors import (
     AccessDenied,
     DriverError,
-    LayerGone,
     NoSpace,
     StillPulling,
     Stopping,
@@ -21,16 +17,14 @@ from csi_driver.errors import (
 from csi_driver.inflight import Deadline, Dropped, Flights, Pool, Precedence, Stop, Wait
 from csi_driver.metrics import Metrics
 from csi_driver.oci.digest import Digest
-from csi_driver.oci.part import NotInPart
 from csi_driver.oci.policy import PullPolicy
 from csi_driver.oci.reference import Reference
-from csi_driver.puller.artifact import Artifact, Artifacts, Origin
 from csi_driver.puller.board import Board
 from csi_driver.puller.intents import Intent, Intents
-from csi_driver.puller.layers import HIDDEN, LayerFetcher
+from csi_driver.puller.layers import HIDDEN
+from csi_driver.puller.making import Maker, Run
 from csi_driver.puller.request import PullRequest, snapshot_key
 from csi_driver.puller.resolver import Resolver
-from csi_driver.puller.wanted import wanted
 from csi_driver.tracing import Tracing
 from csi_driver.transfer.progress import Totals, describe
 
@@ -46,17 +40,6 @@ class GaveWay(Exception):
     """The pull has ended where it can be gone on with, as others are urgent and it is not."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """One pull under way; whoever drops its wait has it end where it can be gone on with."""
-
-    key: str
-    digest: Digest
-    request: PullRequest
-    stop: Stop
-    wait: Wait = field(default_factory=lambda: Wait(Deadline.never()))
-
-
 class Puller:
     """Snapshots of models, pulled when they are not here.
 
@@ -65,12 +48,11 @@ class Puller:
     to those that one waits for: it ends, and begins again when they are over.
     """
 
-    def __init__(self, *, resolver: Resolver, artifacts: Artifacts, cache: Cache, layers: LayerFetcher, board: Board,
-                 intents: Intents, metrics: Metrics, tracing: Tracing) -> None:  # fmt: skip
-        self._artifacts = artifacts
+    def __init__(self, *, resolver: Resolver, maker: Maker, cache: Cache, board: Board, intents: Intents,
+                 metrics: Metrics, tracing: Tracing) -> None:  # fmt: skip
+        self._maker = maker
         self._resolver = resolver
         self._cache = cache
-        self._layers = layers
         self._board = board
         self._intents = intents
         self._metrics = metrics
@@ -149,9 +131,9 @@ class Puller:
         """Ask all pulls to end; what they fetched is kept for the next driver. Whether they did by the deadline."""
         try:
             self._pulls.close()
-            self._layers.close()
+            self._maker.close()
             self._pulls.drain(Wait(deadline))
-            self._layers.drain(deadline)
+            self._maker.drain(deadline)
         except TimeoutError:
             return False
         return True
@@ -203,7 +185,7 @@ class Puller:
         def pull(stop: Stop) -> Snapshot:
             begun.append(stop)
             with self._tracing.span("pull", reference=request.reference, digest=digest):
-                return self._pull(_Run(key, digest, request, stop))
+                return self._pull(Run(key, digest, request, stop, partial(self._precedence.is_urgent, key)))
 
         while True:
             try:
@@ -246,11 +228,11 @@ class Puller:
             manifest_digest=str(digest),
         )
 
-    def _pull(self, run: _Run) -> Snapshot:
+    def _pull(self, run: Run) -> Snapshot:
         """The snapshot, pulled; that it is wanted stays on the disk only where it is to be gone on with."""
         try:
             with self._precedence.running(run.key, step_aside=run.wait.drop):
-                snapshot = self._brought(run)
+                snapshot = self._maker.make(run)
         except Dropped:
             raise GaveWay from None
         except Stopping:
@@ -264,72 +246,6 @@ class Puller:
         self._metrics.pulls_succeeded.inc()
         return snapshot
 
-    def _is_over(self, run: _Run) -> None:
+    def _is_over(self, run: Run) -> None:
         self._intents.drop(run.key)
         self._metrics.cache_misses.inc()  # here, as a caller that waits asks again and again
-
-    def _brought(self, run: _Run) -> Snapshot:
-        started = time.monotonic()
-        reference = run.request.reference
-        artifact = self._artifacts.read(run.request, run.digest)
-        snapshot, fetched = self._make(run, artifact)
-        seconds = time.monotonic() - started
-        log.event("pulled", reference=reference, digest=run.digest, fetched_bytes=fetched, seconds=seconds)
-        return snapshot
-
-    def _make(self, run: _Run, artifact: Artifact) -> tuple[Snapshot, int]:
-        """The snapshot, and how many bytes had to be fetched for it.
-
-        Where a part of a layer turns out to need the rest of it, all layers are kept whole.
-        """
-        whole = False
-        while True:
-            taken = wanted(artifact, run.request, self._cache, whole=whole)
-            spec = SnapshotSpec(
-                reference=str(run.request.reference),
-                manifest_digest=run.digest,
-                selection=run.request.selection,
-                layers=taken.layers,
-                files=artifact.files,
-                parents=artifact.parents,
-            )
-            try:
-                with self._cache.lease(run.key, [LayerId.of(layer) for layer in taken.layers]):
-                    return self._fetch_and_assemble(run, spec, taken.origins)
-            except NotInPart as error:
-                if not taken.is_selected:
-                    raise
-                log.warning("a layer cannot be kept in part", reference=run.request.reference, reason=error)
-            whole = True
-
-    def _fetch_and_assemble(
-        self, run: _Run, spec: SnapshotSpec, origins: Mapping[LayerId, Origin]
-    ) -> tuple[Snapshot, int]:
-        """The snapshot, and how many bytes had to be fetched for it.
-
-        A layer that is found damaged between the two is fetched once more.
-        """
-        fetched = self._fetched(run, spec, origins)
-        try:
-            return self._assemble(run.key, spec), fetched
-        except LayerGone as error:
-            log.warning("a layer went while a snapshot was made of it, and is fetched again", reason=error)
-        fetched += self._fetched(run, spec, origins)
-        return self._assemble(run.key, spec), fetched
-
-    def _assemble(self, key: str, spec: SnapshotSpec) -> Snapshot:
-        with self._tracing.span("assemble", layers=len(spec.layers)):
-            return self._cache.assemble(key, spec)
-
-    def _fetched(self, run: _Run, spec: SnapshotSpec, origins: Mapping[LayerId, Origin]) -> int:
-        """Bring the layers; how many bytes that took. What is not urgent finds less room, but may become urgent."""
-        while True:
-            urgent = self._precedence.is_urgent(run.key)
-            try:
-                fetched = self._layers.bring(run.key, spec.reference, spec.layers, origins, run.wait, urgent=urgent)
-            except NoSpace:
-                if urgent or not self._precedence.is_urgent(run.key):
-                    raise
-            else:
-                run.stop.check()
-                return fetched

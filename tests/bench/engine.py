@@ -102,20 +102,20 @@ def _own_cpu() -> float:
 
 
 def main() -> None:
-    from csi_driver.app import Driver  # noqa: PLC0415  the benchmark itself has no use for it
-    from csi_driver.config import load  # noqa: PLC0415
+    from csi_driver.config import load  # noqa: PLC0415  the benchmark itself has no use for it
     from csi_driver.inflight import Deadline, Wait  # noqa: PLC0415
     from csi_driver.oci.policy import PullPolicy  # noqa: PLC0415
     from csi_driver.oci.reference import Reference  # noqa: PLC0415
     from csi_driver.oci.selection import Selection  # noqa: PLC0415
+    from csi_driver.parts import Parts  # noqa: PLC0415
     from csi_driver.puller.request import PullRequest  # noqa: PLC0415
 
     root, reference = Path(sys.argv[1]), Reference.parse(sys.argv[2])
     root.mkdir(mode=0o700)
-    built = Driver(replace(load(None, {}), root_dir=root, csi_endpoint=str(root / "unused.sock")))
+    built = Parts(replace(load(None, {}), root_dir=root, csi_endpoint=str(root / "unused.sock")))
     before, begin = _own_cpu(), time.perf_counter()
     request = PullRequest(reference, Selection(), PullPolicy.ALWAYS)
-    with built._puller.snapshot(request, Wait(Deadline.never())) as snapshot:
+    with built.puller.snapshot(request, Wait(Deadline.never())) as snapshot:
         usage = Usage(time.perf_counter() - begin, _own_cpu() - before, memory("self", "VmHWM"))
     print(json.dumps({**asdict(usage), "size": snapshot.size}))
 

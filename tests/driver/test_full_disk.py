@@ -20,7 +20,7 @@ from csi_driver.inflight import spawn
 from tests.fixtures.driver import Node, RunningDriver, content, eventually
 from tests.fixtures.models import File
 from tests.fixtures.registry import EmbeddedRegistry
-from tests.fixtures.steps import STEPS
+from tests.fixtures.steps import before_step
 
 Model = dict[str, bytes | File]
 
@@ -126,13 +126,13 @@ def test_whenever_the_disk_fills_up_it_is_said_and_works_again_with_room(
     with small.driver() as driver:
         for number in range(1, MOST_STEPS):
             give_all_up(driver)
-            with STEPS.before(number, take, below=small.root):
+            with before_step(number, take, below=small.root) as steps:
                 try:
                     driver.publish("a", reference)
                 except NoSpace:
                     refused += 1
                     nothing_is_half_made(small)
-                reached = STEPS.taken >= number
+                reached = steps.taken >= number
             hog.go()
             assert content(driver.publish("a", reference)) == shown(model)
             driver.unpublish("a")

@@ -33,10 +33,10 @@ check: $(VENV)/.ready ## lint, format, types, the contract of the floors, genera
 	@echo '== locks, and what make docs writes' && $(BIN)/python -m pytest --quiet --no-header tests/packaging
 
 e2e: $(VENV)/.ready-e2e ## against a real kubelet, csi-sanity, modctl, docker-registry, helm and prometheus; skips what is not there
-	@$(BIN)/python -m pytest --quiet e2e
+	@$(BIN)/python -m pytest --quiet --timeout 900 e2e
 
 e2e-cluster: $(VENV)/.ready-e2e ## of that only the cluster: the chart and the image under a real kubelet (needs root)
-	@$(BIN)/python -m pytest --quiet --durations=0 --durations-min=1 e2e/cluster
+	@$(BIN)/python -m pytest --quiet --timeout 900 --durations=0 --durations-min=1 e2e/cluster
 
 e2e-tools: $(VENV)/.ready ## build Kubernetes, csi-sanity, modctl and helm into a cache outside the repository (needs Go)
 	@$(BIN)/python -m e2e.toolbox
@@ -60,7 +60,7 @@ bench-clean: $(VENV)/.ready ## remove the benchmark's data, which is kept outsid
 	@$(BIN)/python -m tests.bench --clean
 
 docs: $(VENV)/.ready ## renew what is written from the code: tables of the documentation, the chart's schema and README
-	@$(BIN)/python -m generate
+	@$(BIN)/python -m docs.generate
 
 lock: $(VENV)/.ready ## bring the lock files up to pyproject.toml; UPGRADE=--upgrade takes the newest of everything
 	@$(PIP) install uv==$(UV_VERSION)

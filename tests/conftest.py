@@ -1,7 +1,9 @@
 """What tests of every room share: a mount namespace of their own."""
 
 import ctypes
+import logging
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +25,11 @@ refusal = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Leave the machine's mounts alone: a user namespace can only be entered before the first thread starts."""
+    """Leave the machine's mounts alone: a user namespace can only be entered before the first thread starts.
+
+    And let programs that tests start be interrupted, though these may run in a shell's background, where none can.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         enter_mount_namespace()
     except OSError as error:
@@ -37,6 +43,16 @@ def mount_namespace(pytestconfig: pytest.Config) -> None:
     """The test may mount what it likes; nothing of it is seen outside, and all of it ends with the tests."""
     if reason := pytestconfig.stash[refusal]:
         pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """A driver that a test configures writes its log for that test, not to what standard error was then for good."""
+    logger = logging.getLogger("model-csi")
+    before = (logger.level, logger.handlers[:], logger.propagate)
+    yield
+    logger.setLevel(before[0])
+    logger.handlers[:], logger.propagate = before[1:]
 
 
 @pytest.fixture

@@ -1,22 +1,11 @@
 """Log events as data."""
 
 import json
-import logging
-from collections.abc import Iterator
 
 import pytest
 
 from csi_driver import log
 from csi_driver.inflight import spawn
-
-
-@pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    logger = logging.getLogger("model-csi")
-    before = (list(logger.handlers), logger.level, logger.propagate)
-    yield
-    logger.handlers[:], logger.propagate = before[0], before[2]
-    logger.setLevel(before[1])
 
 
 def test_a_json_event_holds_its_fields_and_those_of_its_context(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
+from docs.generate import files, manifests
 from e2e.chart import CASES, ROOT, Helm, Values, case
 from e2e.conftest import Program
-from generate import files, manifests
 
 OLDEST, NEWEST = "1.25", "1.37"
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from csi_driver.config import IGNORED
-from generate import files, manifests, pages, schema, settings, values
+from docs.generate import files, manifests, pages, schema, settings, values
 
 ROOT = Path(__file__).parents[2]
 

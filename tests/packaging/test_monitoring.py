@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from csi_driver.csi.pb import csi_pb2
-from generate import metrics
-from generate.manifests import CHART
+from docs.generate import metrics
+from docs.generate.manifests import CHART
 
 ROOT = Path(__file__).parents[2]
 MONITORING = ROOT / CHART / "monitoring"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from generate.pages import between, cell
+from docs.generate.pages import between, cell
 
 _MARK = "# -- "
 

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from csi_driver.app import Driver
 from csi_driver.config import load
-from generate.pages import between, cell
+from docs.generate.pages import between, cell
 
 
 @dataclass(frozen=True, slots=True)

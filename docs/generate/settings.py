@@ -5,7 +5,7 @@ from dataclasses import MISSING, Field, dataclass, fields
 from typing import Any, get_type_hints
 
 from csi_driver.config import Config
-from generate.pages import between
+from docs.generate.pages import between
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from generate import attributes, manifests, metrics, schema, settings, values
-from generate.manifests import CHART
+from docs.generate import attributes, manifests, metrics, schema, settings, values
+from docs.generate.manifests import CHART
 
 # How the text of a file becomes what it should be.
 Renewal = Callable[[Path, str], str]

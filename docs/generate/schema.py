@@ -6,7 +6,7 @@ from typing import Any
 
 from csi_driver.config import IGNORED
 from csi_driver.config.policy import NamespaceRules
-from generate.settings import Setting, all_settings
+from docs.generate.settings import Setting, all_settings
 
 Schema = dict[str, Any]
 

@@ -3,10 +3,10 @@
 import sys
 from pathlib import Path
 
+from docs.generate import files
 from e2e import toolbox
-from generate import files
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def main() -> int:

@@ -2,7 +2,7 @@
 
 from csi_driver.config import DEFAULT_NAME
 from csi_driver.csi.attributes import Names, known
-from generate.pages import between, cell
+from docs.generate.pages import between, cell
 
 
 def page(text: str) -> str:

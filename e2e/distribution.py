@@ -15,6 +15,9 @@ from typing import IO, Any
 
 import yaml
 
+from e2e import programs
+from e2e.waiting import at_most
+
 USERNAME, PASSWORD = "modeler", "a password for tests"
 NOTHING: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 # bcrypt, the only form that docker-registry reads; htpasswd -B writes it
@@ -56,8 +59,7 @@ def serving(
     try:
         yield DockerRegistry(host=_announced(process, scratch / "registry.log"), access_log=log)
     finally:
-        process.terminate()
-        process.wait(timeout=10)
+        programs.end(process)
 
 
 def docker_config(directory: Path, host: str) -> Path:
@@ -89,13 +91,14 @@ def _announced(process: subprocess.Popen[str], log: Path) -> str:
     """The address that the registry says it listens on; what it says later goes to `log`."""
     assert process.stderr is not None
     said = []
-    for line in process.stderr:
-        said.append(line)
-        if match := re.search(r"listening on ([^\s,]+:\d+)", line):
-            # Somebody has to go on reading, or the registry stops when the pipe is full.
-            threading.Thread(target=_copy, args=(process.stderr, log), daemon=True).start()
-            return match[1]
-    raise RuntimeError(f"docker-registry ended with {process.wait()}: {''.join(said)}")
+    with at_most(process.kill):
+        for line in process.stderr:
+            said.append(line)
+            if match := re.search(r"listening on ([^\s,]+:\d+)", line):
+                # Somebody has to go on reading, or the registry stops when the pipe is full.
+                threading.Thread(target=_copy, args=(process.stderr, log), daemon=True).start()
+                return match[1]
+    raise RuntimeError(f"docker-registry does not listen; it ended with {process.wait()}: {''.join(said)}")
 
 
 def _copy(source: IO[str], log: Path) -> None:

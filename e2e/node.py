@@ -13,6 +13,8 @@ import grpc
 import yaml
 
 from csi_driver.csi.pb import csi_pb2, csi_pb2_grpc
+from e2e import programs
+from e2e.waiting import PATIENCE
 
 COMMAND = Path(sys.executable).with_name("model-csi")
 # unshare(1) makes way for the driver, so the driver's process id names the namespaces as well.
@@ -83,8 +85,8 @@ def running(
     try:
         _wait_until_ready(node, process)
         yield node
-        process.terminate()
-        assert process.wait(timeout=30) == 0, (directory / "driver.log").read_text(encoding="utf-8")
+        code = programs.end(process)
+        assert code == 0, f"it ended with {code}:\n" + (directory / "driver.log").read_text(encoding="utf-8")
     finally:
         process.kill()
         process.wait()
@@ -125,7 +127,7 @@ def _wait_until_ready(node: Node, process: subprocess.Popen[bytes]) -> None:
     options = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 100)]
     with grpc.insecure_channel(node.endpoint, options=options) as channel:
         probe = csi_pb2_grpc.IdentityStub(channel).Probe
-        for _ in range(30):
+        for _ in range(int(PATIENCE)):
             try:
                 probe(csi_pb2.ProbeRequest(), wait_for_ready=True, timeout=1)
             except grpc.RpcError:

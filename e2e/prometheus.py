@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from urllib.request import urlopen
 
 from e2e.node import succeeded
+from e2e.waiting import at_most
 
 INTERVAL = 15  # seconds between two scrapes
 _SAMPLE = re.compile(r"^(\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
@@ -72,10 +73,11 @@ def _announced(process: subprocess.Popen[str]) -> str:
     assert process.stderr is not None
     address = ""
     said: list[str] = []
-    for line in process.stderr:
-        said.append(line)
-        told: dict[str, Any] = json.loads(line)
-        address = told.get("address") or address
-        if "ready to receive web requests" in told.get("msg", ""):
-            return address
-    raise RuntimeError(f"prometheus ended with {process.wait()}: {''.join(said)}")
+    with at_most(process.kill):
+        for line in process.stderr:
+            said.append(line)
+            told: dict[str, Any] = json.loads(line)
+            address = told.get("address") or address
+            if "ready to receive web requests" in told.get("msg", ""):
+                return address
+    raise RuntimeError(f"prometheus does not get ready; it ended with {process.wait()}: {''.join(said)}")

@@ -4,12 +4,15 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
 
-from e2e import sandbox
+from e2e import programs, sandbox
+from e2e.waiting import at_most
 
 COMMAND = [sys.executable, "-u", "-m", "e2e.demo"]
 
@@ -38,14 +41,22 @@ def processes_of(scratch: Path) -> list[str]:
     return found
 
 
-def start(scratch: Path) -> "subprocess.Popen[str]":
+@contextmanager
+def started(scratch: Path) -> "Iterator[subprocess.Popen[str]]":
+    """The demonstration; what takes too long is told to stop."""
     environment = {**os.environ, "TMPDIR": str(scratch)}
-    return subprocess.Popen(COMMAND, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    demo = subprocess.Popen(COMMAND, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    with demo, at_most(demo.terminate):
+        try:
+            yield demo
+        finally:
+            if demo.poll() is None:
+                programs.end(demo)
 
 
 def test_it_shows_the_whole_way_of_a_model(scratch: Path) -> None:
-    with start(scratch) as demo:
-        shown = demo.communicate(timeout=120)[0]
+    with started(scratch) as demo:
+        shown = demo.communicate()[0]
     assert demo.returncode == 0, shown
     for line in ("Read-only file system", "every byte as in the original", "the registry was asked for no blob"):
         assert line in shown
@@ -56,13 +67,13 @@ def test_it_shows_the_whole_way_of_a_model(scratch: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 @pytest.mark.parametrize("step", ["3. Push it", "4. Start the driver", "6. What the pod"])
 def test_it_cleans_up_when_it_is_stopped(scratch: Path, step: str, number: signal.Signals) -> None:
-    with start(scratch) as demo:
+    with started(scratch) as demo:
         assert demo.stdout is not None
         for line in demo.stdout:
             if line.startswith(step):
                 demo.send_signal(number)
                 break
-        shown = demo.stdout.read()
+        shown = demo.communicate()[0]
     assert demo.returncode == 130, shown
     assert "Traceback" not in shown
     assert list(scratch.iterdir()) == []

@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -12,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from csi_driver.cli.exits import ExitCode
-from e2e import distribution, node, tokens
+from e2e import distribution, node, programs, tokens
 from e2e.conftest import Program
 from e2e.node import Node, content, succeeded
+from e2e.waiting import until
 from tests.fixtures.certificates import Authority
 from tests.fixtures.hosts import mirrored, nobody, write_hosts
 
@@ -79,13 +79,15 @@ def of_another_make(program: Program, scratch: Path) -> Iterator[Shop]:
     with log.open("wb") as output:
         process = subprocess.Popen([program("registry"), "-port", "0"], stderr=output)
     try:
-        while not (said := re.search(r"serving on port (\d+)", log.read_text(encoding="utf-8"))):
-            assert process.poll() is None, log.read_text(encoding="utf-8")
-            time.sleep(0.02)
-        yield Shop(f"localhost:{said[1]}")
+
+        def port() -> str:
+            said = log.read_text(encoding="utf-8")
+            assert process.poll() is None, said
+            return "".join(re.findall(r"serving on port (\d+)", said))
+
+        yield Shop(f"localhost:{until(port, 'the registry of go-containerregistry serves')}")
     finally:
-        process.terminate()
-        process.wait(timeout=10)
+        programs.end(process)
 
 
 @contextmanager

@@ -16,8 +16,8 @@ from e2e.chart import CHART
 from e2e.cluster import images
 from e2e.cluster.kubernetes import Kubernetes
 from e2e.cluster.manifests import NAME
-from e2e.cluster.waiting import until
 from e2e.node import succeeded
+from e2e.waiting import until
 
 NAMESPACE, RELEASE = "model-csi", "models"
 DAEMONSET = f"daemonset/{RELEASE}-model-csi-driver"

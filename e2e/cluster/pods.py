@@ -7,8 +7,8 @@ from typing import Any
 
 from e2e.cluster.kubernetes import Kubernetes, Object
 from e2e.cluster.manifests import LABEL, PART
-from e2e.cluster.waiting import until
 from e2e.node import succeeded
+from e2e.waiting import until
 
 # Of every file in /model: whether it may be executed, its SHA-256, its path.
 _LIST = r"""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from csi_driver.host.capabilities import NEEDED
 from e2e.cluster.installation import RELEASE, Installation
-from e2e.cluster.waiting import until
+from e2e.waiting import until
 
 ACCOUNT = f"{RELEASE}-model-csi-driver"
 

@@ -13,8 +13,8 @@ from e2e.cluster.installation import NAMESPACE, Installation
 from e2e.cluster.kubernetes import Object
 from e2e.cluster.manifests import NAME
 from e2e.cluster.registries import Registries
-from e2e.cluster.waiting import until
 from e2e.node import content, succeeded
+from e2e.waiting import until
 
 # What the API server knows only where the Prometheus operator is installed.
 OF_AN_OPERATOR = "monitoring.coreos.com/"

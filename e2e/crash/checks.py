@@ -13,7 +13,7 @@ from csi_driver.inflight import Stop, spawn
 from e2e.crash.node import Driver, Node, Wrong
 from e2e.crash.pods import Place
 
-_ROUNDS, _PAUSE = 1000, 0.01  # of waiting for the trash to be empty; seconds
+_ROUNDS, _PAUSE = 6000, 0.01  # of waiting for the trash to be empty; seconds
 _TRANSIENT = ("layers", "snapshots", "ingest", "trash")
 _PROMPTLY_CLEANED = (
     "",

@@ -77,7 +77,15 @@ class Metrics:
             ["op", "size_in_mb"], buckets=_LATENCY_BUCKETS, registry=self.registry,
         )  # fmt: skip
         self.detail = CollectorRegistry(auto_describe=True)
+        self._begin_at_zero()
         self._serve_go_drivers_names()
+
+    def _begin_at_zero(self) -> None:
+        """Alerts ask whether these have grown, which a series that begins with its first event never has."""
+        for code in ("DATA_LOSS", "RESOURCE_EXHAUSTED"):
+            self._failed.labels("NodePublishVolume", code)
+        for kind in ("layer", "snapshot"):
+            self.verification_failures.labels(kind)
 
     def observe(self, operation: str, code: str, seconds: float) -> None:
         """Count one CSI call; `code` is the name of its gRPC status."""

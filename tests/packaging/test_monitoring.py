@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from csi_driver.csi.pb import csi_pb2
+from csi_driver.metrics import Metrics
 from docs.generate import metrics
 from docs.generate.manifests import CHART
 
@@ -97,3 +98,19 @@ def test_every_alert_says_what_happened_and_is_in_the_documentation() -> None:
     for rule in rules():
         assert rule["labels"]["severity"] in ("warning", "critical")
         assert rule["annotations"].keys() == {"summary", "description"}
+
+
+def test_what_an_alert_wants_to_see_grow_is_told_before_it_does() -> None:
+    """A series that begins with its first event has never grown (Prometheus, "Avoid missing metrics")."""
+    grown = [
+        re.search(r"increase\((\w+?)(?:\{(.*)\})?\[\w+\]\).* [>=]=? 0$", rule["expr"], re.DOTALL) for rule in rules()
+    ]
+    samples = [sample for family in Metrics().registry.collect() for sample in family.samples]
+
+    wanted = [(found[1], dict(re.findall(r'(\w+)="(\w+)"', found[2] or ""))) for found in grown if found]
+    assert len(wanted) > 3
+    for name, labels in wanted:
+        assert any(sample.name == name and labels.items() <= sample.labels.items() for sample in samples), (
+            name,
+            labels,
+        )

@@ -18,7 +18,7 @@ from csi_driver.registry.route import Route
 from csi_driver.registry.session import Session
 from csi_driver.registry.url import Url
 
-_CONTENT_RANGE = re.compile(r"bytes\s+(\d+)-(\d+)/(\d+|\*)")
+_CONTENT_RANGE = re.compile(r"bytes\s+(\d{1,18})-(\d{1,18})/(\d+|\*)")
 
 
 class Body(Protocol):

@@ -18,6 +18,7 @@ from csi_driver.registry.url import Url
 
 _CLIENT = "model-csi-driver"
 _DEFAULT_SECONDS = 60.0  # what the token specification says of a token without expires_in
+_LONGEST_SECONDS = 7 * 24 * 3600.0  # a service may say what it likes; its registry's refusal counts in any case
 _USED_UP = 0.8  # the part of its life after which a token is replaced, before the registry refuses it
 _MOST_TOKENS = 1024
 _TOKEN_TEXT = re.compile(r"[\x21-\x7e]+")
@@ -123,4 +124,4 @@ def _read(answer: Answer, wanted: TokenRequest, began: float) -> Token:
     seconds = document.get("expires_in")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
         seconds = _DEFAULT_SECONDS
-    return Token(value, began + _USED_UP * seconds)
+    return Token(value, began + _USED_UP * min(seconds, _LONGEST_SECONDS))

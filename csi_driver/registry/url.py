@@ -1,11 +1,13 @@
 """Where a request goes: a URL in parts, compared by origin and shown without what it may hold of secrets."""
 
 import ipaddress
+import re
 from dataclasses import dataclass, replace
 from typing import Self
 from urllib.parse import quote, urljoin, urlsplit
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_NAME = re.compile(r"[a-z0-9._-]+")  # of a host: other characters mean one host to one parser, and another to the next
 _URI_CHARACTERS = "!#$%&'()*+,/:;=?@[]~"  # RFC 3986, section 2.2, and the percent sign of what is quoted already
 
 
@@ -31,7 +33,7 @@ class Url:
             raise ValueError("it is not a URL") from None
         if parts.scheme not in _DEFAULT_PORTS:
             raise ValueError(f"its scheme {parts.scheme[:20]!r} is neither https nor http")
-        if not host or not host.isascii() or not host.isprintable() or " " in host:
+        if not _NAME.fullmatch(host) and not _is_address(host):
             raise ValueError("it names no host")
         target = quote(parts.path or "/", safe=_URI_CHARACTERS)
         if parts.query:
@@ -76,6 +78,15 @@ class Url:
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}{self.target}"
+
+
+def _is_address(host: str) -> bool:
+    """Whether this is an address of IPv6, perhaps with a zone."""
+    address, percent, zone = host.partition("%")
+    try:
+        return bool(ipaddress.IPv6Address(address)) and (not percent or _NAME.fullmatch(zone) is not None)
+    except ValueError:
+        return False
 
 
 def is_loopback(host: str) -> bool:

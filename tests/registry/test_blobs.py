@@ -111,8 +111,9 @@ def test_r11_what_came_before_the_end_is_handed_over(source: BlobSource, registr
         Fault(headers={"Content-Range": "bytes 0-1048575/1048576"}),
         Fault(headers={"Content-Range": "potatoes"}),
         Fault(headers={"Content-Range": "bytes 10-2000/1048576"}),
+        Fault(headers={"Content-Range": f"bytes 10-{'9' * 5000}/1048576"}),
     ],
-    ids=["200", "shifted", "416", "other range", "garbage", "longer"],
+    ids=["200", "shifted", "416", "other range", "garbage", "longer", "endless number"],
 )
 def test_r11_an_answer_that_is_not_the_range_is_told_apart(
     source: BlobSource, registry: EmbeddedRegistry, fault: Fault

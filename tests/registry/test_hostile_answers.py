@@ -191,6 +191,7 @@ def raw(*pieces: bytes) -> Iterable[bytes]:
         ([b"HTTP/2.0 200 OK\r\n\r\n"], "failed: the answer is not HTTP"),
         (raw(b"Content-Length: 10\r\n\r\n", b"short"), "failed: it ended in the middle of an answer"),
         (raw(b"Transfer-Encoding: chunked\r\n\r\n", b"zz\r\n"), "failed"),
+        (raw(b"Transfer-Encoding: chunked\r\n\r\n", b"-5\r\n", b"hello"), "failed"),
         (itertools.chain(raw(b"Transfer-Encoding: chunked\r\n\r\n1;"), itertools.repeat(b"x" * 65536)), "failed"),
         (itertools.chain(raw(b"Transfer-Encoding: chunked\r\n\r\n0\r\n"),
                          itertools.repeat(b"X: " + b"y" * 8000 + b"\r\n")), TOO_LONG),
@@ -198,7 +199,8 @@ def raw(*pieces: bytes) -> Iterable[bytes]:
          "failed"),
     ],
     ids=["long header", "10k headers", "long headers", "100 for ever", "103 for ever", "101", "endless status line",
-         "status 1000", "ssh", "http 2", "short", "no chunk", "endless chunk extension", "endless trailers",
+         "status 1000", "ssh", "http 2", "short", "no chunk",
+         "negative chunk", "endless chunk extension", "endless trailers",
          "endless trailer"],
 )  # fmt: skip
 def test_what_is_not_an_answer_is_told_as_such(
@@ -209,6 +211,13 @@ def test_what_is_not_an_answer_is_told_as_such(
     repository = client.repository(registry.reference("team/model", "v1"), exchange_timeout=30.0)
     with memory_below(64 << 20), pytest.raises(Unavailable, match=told):
         repository.manifest("v1")
+
+
+def test_a_blob_in_chunks_of_less_than_nothing_is_broken(client: Client, registry: EmbeddedRegistry) -> None:
+    blob = registry.put_blob(b"abc")
+    registry.faults.add(Fault(raw=raw(b"Transfer-Encoding: chunked\r\n\r\n-5\r\n", b"x" * 100)), path=BLOBS)
+    with pytest.raises(Unavailable, match="failed: the answer is not HTTP"):
+        read_all(repository_of(client, registry).blob(descriptor(blob, 3)))
 
 
 def test_interim_answers_are_skipped_and_not_taken_for_the_next_answer(

@@ -78,7 +78,12 @@ def test_patience_ends_and_the_error_names_host_and_cause(client: Client) -> Non
         (http.client.RemoteDisconnected("secret"), True, "failed: it was closed without an answer"),
         (http.client.IncompleteRead(b"secret"), True, "failed: it ended in the middle of an answer"),
         (http.client.BadStatusLine("secret"), True, "failed: the answer is not HTTP"),
-        (UnicodeError("label too long"), True, "failed: UnicodeError"),
+        (
+            UnicodeError("label too long"),
+            False,
+            "the name of r.io cannot be resolved: a part of it is empty, or longer",
+        ),
+        (UnicodeDecodeError("utf-8", b"secret", 0, 1, "x"), False, "r.io redirects to what is no URL"),
     ],
 )
 def test_a_failure_is_told_by_its_first_cause_without_urls(error: Exception, again: bool, told: str) -> None:
@@ -125,6 +130,7 @@ def test_r13_the_wish_may_be_a_date() -> None:
     assert parse_retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
     assert parse_retry_after(None) is None
     assert parse_retry_after("9" * 400) == 999_999_999.0
+    assert parse_retry_after("Fri, 31 Dec 1999 23:59:59 +99999999999999999999") is None
 
 
 def test_pauses_vary_so_that_nodes_do_not_come_back_together() -> None:

@@ -30,7 +30,17 @@ def tokens_with(body: object, clock: Clock) -> Tokens:
 
 @pytest.mark.parametrize(
     ("expires_in", "good_for"),
-    [(300, 240), (100.5, 80.4), (None, 48), (0, 48), (-5, 48), ("300", 48), (True, 48), (float("nan"), 48)],
+    [
+        (300, 240),
+        (100.5, 80.4),
+        (None, 48),
+        (0, 48),
+        (-5, 48),
+        ("300", 48),
+        (True, 48),
+        (float("nan"), 48),
+        (10**400, 0.8 * 7 * 24 * 3600),
+    ],
 )
 def test_a_token_is_used_for_four_fifths_of_its_life(expires_in: object, good_for: float) -> None:
     clock = Clock()

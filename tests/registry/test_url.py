@@ -25,7 +25,8 @@ def test_a_url_is_written_as_it_goes_out(text: str, shown: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "/v2/", "ftp://r.io/", "file:///etc/passwd", "https://", "https://r.io:x/", "https://[::1",
-     "https://r.io:99999/", "https://ré.io/"],
+     "https://r.io:99999/", "https://ré.io/", "https://10.0.0.1\\.r.io/token", "https://r%2eio/", "https://r.io,s.io/",
+     "https://[::1%\\.r.io]/"],
 )  # fmt: skip
 def test_what_cannot_be_asked_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"its scheme|it is|it names"):

@@ -66,6 +66,8 @@ class Body:
     def _through_http(self, view: memoryview, most: int) -> int:
         """What http.client has read already, or reads now: without a length, it alone knows where the body ends."""
         data = self._response.read1(min(len(view), most))
+        if len(data) > len(view):  # of a chunk whose size is less than nothing, which http.client lets pass
+            raise http.client.UnknownTransferEncoding
         view[: len(data)] = data
         return len(data)
 

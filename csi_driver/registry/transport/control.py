@@ -1,5 +1,6 @@
 """Small exchanges over requests: manifests, tokens, and what announces and ends an upload."""
 
+import http.client
 import socket
 import ssl
 from collections.abc import Callable
@@ -147,8 +148,11 @@ def _small(body: bytes | Payload | None) -> bytes | None:
 def _read(response: requests.Response, most: int) -> bytes:
     """The body, cut behind one byte more than `most`."""
     body = bytearray()
-    for chunk in response.iter_content(_CHUNK):
-        body += chunk
-        if len(body) > most:
-            break
+    try:
+        for chunk in response.iter_content(_CHUNK):
+            body += chunk
+            if len(body) > most:
+                break
+    except ValueError as error:  # of a chunk whose size is less than nothing, which urllib3 lets pass
+        raise http.client.UnknownTransferEncoding from error
     return bytes(body[: most + 1])

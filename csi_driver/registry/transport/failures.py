@@ -51,11 +51,19 @@ def _recognised(one: BaseException, to: str) -> Unavailable | None:
     if isinstance(one, socket.gaierror):
         told = f"the name of {to} cannot be resolved: {one.strerror}"
         return Unavailable(told) if one.errno == socket.EAI_NONAME else Transient(told)
+    if isinstance(one, UnicodeError):
+        return _unwritable(one, to)
     if isinstance(one, TimeoutError | requests.Timeout):
         if isinstance(one, OSError) and one.errno == errno.ETIMEDOUT:
             return Transient(f"the connection to {to} failed: {one.strerror}")
         return Transient(f"nothing came from {to} for too long")
     return None
+
+
+def _unwritable(error: UnicodeError, to: str) -> Unavailable:
+    if isinstance(error, UnicodeDecodeError):  # of a Location
+        return Unavailable(f"{to} redirects to what is no URL")
+    return Unavailable(f"the name of {to} cannot be resolved: a part of it is empty, or longer than 63 letters")
 
 
 def _tls_failure(error: ssl.SSLError, to: str) -> Unavailable:

@@ -2,13 +2,20 @@
 
 import base64
 import shutil
+import socket
+import ssl
+from contextlib import suppress
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import pytest
 
 from csi_driver.errors import Unavailable
+from csi_driver.inflight import spawn
 from csi_driver.registry.client import Repository
 from csi_driver.registry.message import Request
+from csi_driver.registry.retry import Transient
 from csi_driver.registry.transport import Transport, tls_context
 from csi_driver.registry.trust import Trust
 from csi_driver.registry.url import Url
@@ -70,6 +77,34 @@ def test_a_registry_that_wants_to_know_the_node_is_shown_its_certificate(
             Unavailable, match=r"wants another client certificate, or any .*`client` of its hosts\.toml"
         ):
             stranger.manifest("v1")
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+def test_a_refusal_in_tls_that_is_there_before_the_request_is_understood(authority: Authority, bulk: bool) -> None:
+    """In TLS 1.3 a client has shaken hands before the server looks at its certificate, and may find its wire closed."""
+    refused = Event()
+
+    class Late(ssl.SSLContext):
+        def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:
+            wire = super().wrap_socket(*args, **options)
+            assert refused.wait(30)
+            return wire
+
+    def serve() -> None:
+        with suppress(ssl.SSLError):
+            authority.server(wants_client=True).wrap_socket(listener.accept()[0], server_side=True)
+        refused.set()
+
+    tls = Late(ssl.PROTOCOL_TLS_CLIENT)
+    tls.load_verify_locations(authority.ca_file)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = spawn("test", serve)
+        transport = Transport(tls=tls)
+        with pytest.raises(Unavailable, match="wants another client certificate, or any") as caught:
+            transport.send(Request("GET", Url.parse(f"https://127.0.0.1:{listener.getsockname()[1]}/"), bulk=bulk))
+        serving.result(30)
+        transport.close()
+    assert not isinstance(caught.value, Transient)
 
 
 def test_a_certificate_and_its_key_may_share_a_file(client: Client, authority: Authority, tmp_path: Path) -> None:

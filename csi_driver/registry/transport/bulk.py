@@ -5,7 +5,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
@@ -25,6 +25,10 @@ from csi_driver.registry.url import Url
 
 _MOST_IDLE = 8  # kept-alive connections to one origin
 _LONGEST_IDLE = 50.0  # seconds; load balancers close idle connections after 60
+
+_CLOSED_EARLY = (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError)
+"""How it shows in sending that a server has closed already, be it behind an answer or behind an alert of TLS: what it
+said is there to be read."""
 
 _GONE = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)  # how a connection that idled too long shows
 
@@ -162,8 +166,7 @@ class Bulk:
         target = str(request.url) if proxy and request.url.scheme == "http" else request.url.target
         wire = connection.wire
         wire.settimeout(self._stall_timeout)
-        with suppress(BrokenPipeError, ConnectionResetError) if content is not None else nullcontext():
-            # A server that refuses an upload may answer and close before it has read it all.
+        with suppress(*_CLOSED_EARLY):
             connection.http.request(request.method, target, content, self._headers(request, proxy))
         wire.settimeout(max(self._stall_timeout, request.timeout))
         connection.limits.begin(request.timeout)

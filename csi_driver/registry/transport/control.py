@@ -4,6 +4,7 @@ import http.client
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
@@ -120,7 +121,8 @@ class _Limited(HTTPConnection):
     def request(self, *args: Any, **options: Any) -> None:
         if not self._is_new:
             self._limits.begin()
-        super().request(*args, **options)
+        with suppress(ssl.SSLEOFError):  # who closes so soon has said why before, which is there to be read
+            super().request(*args, **options)
 
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # as urllib3 has it
         self._is_new = False

@@ -16,10 +16,11 @@ class Directories:
     Each component is opened on its own with O_NOFOLLOW below the descriptor of the one before, so neither a symbolic
     link, nor `PATH_MAX`, nor somebody renaming the root can lead elsewhere. At most `limit` directories stay open.
     Paths must be clean: no empty, `.` or `..` components. For one thread at a time. Failures are plain `OSError`:
-    ENOTDIR or ELOOP where something else than a directory stands in the way.
+    ENOTDIR or ELOOP where something else than a directory stands in the way. `made` counts those that were missing.
     """
 
     def __init__(self, root: Path, *, limit: int = 64) -> None:
+        self.made = 0
         self._limit = limit
         self._open: OrderedDict[str, int] = OrderedDict()
         self._root = os.open(root, DIRECTORY)
@@ -73,22 +74,22 @@ class Directories:
         here = start
         for name in names:
             try:
-                below = _enter(here, name, create=create)
+                below = self._enter(here, name, create=create)
             finally:
                 if here != start:
                     os.close(here)
             here = below
         return here
 
-
-def _enter(parent: int, name: str, *, create: bool) -> int:
-    try:
+    def _enter(self, parent: int, name: str, *, create: bool) -> int:
+        try:
+            return os.open(name, DIRECTORY, dir_fd=parent)
+        except FileNotFoundError:
+            if not create:
+                raise
+        os.mkdir(name, 0o755, dir_fd=parent)
+        self.made += 1
         return os.open(name, DIRECTORY, dir_fd=parent)
-    except FileNotFoundError:
-        if not create:
-            raise
-    os.mkdir(name, 0o755, dir_fd=parent)
-    return os.open(name, DIRECTORY, dir_fd=parent)
 
 
 @dataclass(frozen=True, slots=True)

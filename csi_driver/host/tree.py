@@ -41,14 +41,22 @@ class TreeWriter:
 
     def __init__(self, root: Path, *, open_directories: int = 64) -> None:
         self._directories = Directories(root, limit=open_directories)
+        self._named = 0
         self._mtimes: dict[str, int] = {}
+
+    @property
+    def implied(self) -> int:
+        """How many directories were made only because something lies in them."""
+        return self._directories.made - self._named
 
     def directory(self, path: str, *, mtime_ns: int | None = None) -> None:
         """The directory exists; written twice, it is one, with the later time. `""` is the root itself."""
         if path:
             _split(path)
+        made = self._directories.made
         with _refusals(path):
             self._directories.open(path, create=True)
+        self._named += self._directories.made > made
         if mtime_ns is not None:
             self._mtimes[path] = mtime_ns
 

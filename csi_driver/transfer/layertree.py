@@ -55,10 +55,11 @@ class LayerTree:
             tree = stack.enter_context(TreeWriter(self.into / CONTENT, open_directories=_OPEN_DIRECTORIES))
             skeleton = stack.enter_context(SkeletonWriter(self.into / SKELETON, packing))
             blocks = stack.enter_context(closing(Blocks(archive, keep=skeleton.literal)))
-            entries, adoption, marks = Entries(blocks, self.limits, grant=self.grant), None, None
+            adoption = marks = boundary = None
             if packing is Packing.TAR:
                 marks = stack.enter_context(_Marks(self, blocks, skeleton))
-                entries = Entries(blocks, self.limits, boundary=marks.boundary, grant=self.grant)
+                boundary = marks.boundary
+            entries = Entries(blocks, self.limits, boundary=boundary, grant=self.grant, implied=lambda: tree.implied)
             if isinstance(self.prefix, TreePrefix):
                 adoption = stack.enter_context(Adoption(self.prefix.content, self.prefix.until))
             unpack(entries, blocks, tree, skeleton, adoption)
@@ -81,7 +82,7 @@ class LayerTree:
             SkeletonWriter(self.into / SKELETON, packing, whole=False) as skeleton,
             closing(Blocks(archive, keep=_forget)) as blocks,
         ):
-            entries = Entries(blocks, self.limits, choice=choice, grant=self.grant)
+            entries = Entries(blocks, self.limits, choice=choice, grant=self.grant, implied=lambda: tree.implied)
             if unpack_part(entries, blocks, tree, skeleton, choice):
                 retell(self.into / CONTENT, skeleton)
         return entries

@@ -23,11 +23,11 @@ class LimitExceeded(NoSpace):
 class Limits:
     """Bounds on what a layer unpacks to, against archives made to fill the disk or the memory.
 
-    `entries` counts files, links and directories; `unpacked_bytes` counts file sizes, holes included, and the archive
-    itself; `ratio` bounds what a compressed layer unpacks to, in multiples of its own size, where that is more than
-    `ratio_from` bytes: zeros, which is what sparse and untrained weights are made of, shrink a thousandfold; of what
-    models hold otherwise, text shrinks most, to a fifth. `header_bytes` bounds the extended headers and the sparse map
-    of one entry, which pass through memory;
+    `entries` counts files, links and directories, those that an archive only implies included; `unpacked_bytes` counts
+    file sizes, holes included, and the archive itself; `ratio` bounds what a compressed layer unpacks to, in multiples
+    of its own size, where that is more than `ratio_from` bytes: zeros, which is what sparse and untrained weights are
+    made of, shrink a thousandfold; of what models hold otherwise, text shrinks most, to a fifth. `header_bytes` bounds
+    the extended headers and the sparse map of one entry, which pass through memory;
     `window_bytes` bounds what a zstd frame may ask to keep in memory (RFC 8878, section 3.1.1.1.2), at most 2 GiB; the
     default takes `zstd --long=28`, and leaves a pod with the usual memory limit alive.
     """
@@ -67,5 +67,6 @@ class Limits:
         """Raise `LimitExceeded` if an archive may not have so many entries."""
         if count > self.entries:
             raise LimitExceeded(
-                f"the archive has more than {self.entries} entries; if it is to be trusted, raise limits.layer_entries"
+                f"the archive has more than {self.entries} entries, the directories above them included; if it is to "
+                "be trusted, raise limits.layer_entries"
             )

@@ -22,6 +22,7 @@ from csi_driver.transfer.tarheader import (
 )
 
 _LATEST_NS = (1 << 34) * 10**9  # ext4 keeps seconds in 34 bits; what lies beyond is no time anybody meant
+_DISK_BLOCK = 4096  # bytes; what nearly all filesystems give out, to the smallest file and to a directory
 _KEPT = (b"path", b"linkpath", b"size", b"mtime")
 _WITHOUT_PAYLOAD = frozenset((b"1", b"2", b"3", b"4", b"5", b"6"))
 _REFUSED = {
@@ -65,7 +66,8 @@ class Entries:
 
     `boundary` is called where an entry has been read and none has begun: reading could start again from there, given
     what global headers said before. `choice` says what is kept; None keeps everything. `grant`
-    is asked before an entry is given out.
+    is asked before an entry is given out. `implied` says how many directories were made that no entry has named: they
+    count as entries, and take as much of the disk.
 
     Knows v7, ustar, pax and GNU archives. At the end of the archive everything that follows must be zeros, and all of
     it is read. Raises `BadArchive`, `UnsupportedArtifact` and `LimitExceeded`.
@@ -79,6 +81,7 @@ class Entries:
         boundary: Callable[[], None] | None = None,
         choice: Choice | None = None,
         grant: Grant = anything,
+        implied: Callable[[], int] = lambda: 0,
     ) -> None:
         self.notes: list[str] = []
         self.count = 0
@@ -87,7 +90,8 @@ class Entries:
         self._boundary = boundary
         self._choice = choice
         self._grant = grant
-        self._unpacked = self._stored = self._kept = 0
+        self._implied = implied
+        self._unpacked = self._taken = self._kept = 0
         self._global: dict[bytes, bytes] = {}
 
     def __iter__(self) -> Iterator[Entry]:
@@ -223,12 +227,13 @@ class Entries:
     def _count(self, entry: Entry) -> None:
         self.count += 1
         self._unpacked += entry.size
-        self._limits.check_entries(self.count)
+        implied = self._implied()
+        self._limits.check_entries(self.count + implied)
         self._check_unpacked()
         if entry.kind is not Kind.SKIPPED:
             self._kept += 1
-            self._stored += entry.stored
-            self._grant(self._stored, self._kept)
+            self._taken += _disk_bytes(entry)
+            self._grant(self._taken + implied * _DISK_BLOCK, self._kept + implied)
 
     def _check_unpacked(self) -> None:
         self._limits.check_size(max(self._unpacked, self._blocks.position))
@@ -255,6 +260,11 @@ def _plain_file(header: Header) -> Entry:
     """The entry of a file about which its header says everything: of nearly every one in an archive of many."""
     path, size, mtime_ns = archived(header.name), header.size, _existing_time(header.mtime * 10**9)
     return Entry(path, Kind.FILE, size, size, header.mode, mtime_ns)
+
+
+def _disk_bytes(entry: Entry) -> int:
+    """What an entry takes of the disk, as far as that can be known before."""
+    return _DISK_BLOCK if entry.kind is Kind.DIRECTORY else -(-entry.stored // _DISK_BLOCK) * _DISK_BLOCK
 
 
 def _existing_time(nanoseconds: int) -> int:

@@ -214,25 +214,25 @@ def test_an_archive_asks_before_it_takes_room(bench: Bench) -> None:
 
     def grant(size: int, inodes: int) -> None:
         asked.append((size, inodes))
-        if size > 3000:
+        if size > 12288:
             raise NoSpace("no more room")
 
     bench.grant = grant
     archive = header("d", b"5") + member("d/a", bytes(1000)) + member("b", bytes(2000))
     bench.fetch(archive + END)
-    assert asked == [(0, 1), (1000, 2), (3000, 3)]
+    assert asked == [(4096, 1), (8192, 2), (12288, 3)]  # the disk gives out blocks of 4 KiB
     with pytest.raises(NoSpace, match="no more room"):
         bench.fetch(archive + header("c", size=1 << 30) + END)
-    assert asked[-1] == (3000 + (1 << 30), 4)
+    assert asked[-1] == (12288 + (1 << 30), 4)
     with pytest.raises(NoSpace, match="no more room"):
-        bench.fetch(gzipped(bytes(3001)), Packing.RAW_GZIP)
+        bench.fetch(gzipped(bytes(12289)), Packing.RAW_GZIP)
 
 
 def test_what_is_not_kept_takes_no_room(bench: Bench) -> None:
     bench.part, asked = Subtree("models"), []
     bench.grant = lambda size, inodes: asked.append((size, inodes))
     bench.fetch(member("etc/x", bytes(5000)) + member("models/a", b"a") + member("usr/y", bytes(5000)) + END)
-    assert asked == [(1, 1)]
+    assert asked == [(4096, 1)]
 
 
 def test_too_many_entries_meet_the_limit(bench: Bench) -> None:
@@ -240,3 +240,15 @@ def test_too_many_entries_meet_the_limit(bench: Bench) -> None:
     with pytest.raises(NoSpace, match="more than 100 entries"):
         bench.fetch(b"".join(member(f"{n}") for n in range(101)) + END)
     bench.fetch(b"".join(member(f"{n}") for n in range(100)) + END)
+
+
+def test_directories_that_are_only_implied_meet_the_limit_and_take_room(bench: Bench) -> None:
+    """Else a million entries of 512 bytes, each in 255 directories of its own, would take a terabyte of them."""
+    asked: list[tuple[int, int]] = []
+    bench.grant = lambda size, inodes: asked.append((size, inodes))
+    bench.limits = Limits(entries=100)
+    deep = [member(f"{n}/" + "d/" * 29 + "f") for n in range(4)]
+    bench.fetch(b"".join(deep[:3]) + header("0/d", b"5") + END)
+    assert asked[-1] == (91 * 4096, 94)  # 3 files without bytes, 90 directories, and one named after it was there
+    with pytest.raises(NoSpace, match="more than 100 entries"):
+        bench.fetch(b"".join(deep) + member("g") + END)

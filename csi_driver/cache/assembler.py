@@ -3,7 +3,7 @@
 import secrets
 import time
 
-from csi_driver.cache.assembly import assemble
+from csi_driver.cache.assembly import Grant, assemble
 from csi_driver.cache.layers import Layers
 from csi_driver.cache.layout import LayerId, Places
 from csi_driver.cache.quarantine import Quarantine
@@ -27,7 +27,7 @@ class Assembler:
         self._snapshots = snapshots
         self._quarantine = quarantine
 
-    def assemble(self, key: str, spec: SnapshotSpec) -> Snapshot:
+    def assemble(self, key: str, spec: SnapshotSpec, grant: Grant) -> Snapshot:
         """The snapshot, complete and on the disk; made from its layers unless it is here already.
 
         Raises what `assembly.assemble` raises; then nothing of it is left. `LayerGone` is also raised for a layer that
@@ -38,7 +38,7 @@ class Assembler:
             return known
         mark = self._quarantine.mark()
         try:
-            snapshot = self._make(key, spec)
+            snapshot = self._make(key, spec, grant)
         except FileNotFoundError as error:  # such as a layer that is being removed
             self._refuse_damaged(spec, mark, error)
             raise
@@ -46,13 +46,13 @@ class Assembler:
         self._refuse_damaged(spec, mark, None, made=snapshot)
         return snapshot
 
-    def _make(self, key: str, spec: SnapshotSpec) -> Snapshot:
+    def _make(self, key: str, spec: SnapshotSpec, grant: Grant) -> Snapshot:
         staged = self._places.ingests / f"{STAGED}{secrets.token_hex(8)}"
         try:
             tree = staged / "tree"
             with files.full_disk_named(staged):
                 tree.mkdir(parents=True)
-            made = assemble(tree, spec, self._layers)
+            made = assemble(tree, spec, self._layers, grant)
             now = time.time()
             snapshot = Snapshot(
                 key=key,

@@ -1,9 +1,8 @@
 """How the layers of a model become one tree: every file another name of the layer's own."""
 
-import errno
 import os
 import stat
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,14 @@ from csi_driver.cache.layout import LayerId
 from csi_driver.cache.snapshots import SnapshotSpec
 from csi_driver.errors import LayerGone, UnsupportedArtifact
 from csi_driver.host.directories import DIRECTORY, Directories, Listing, walk
-from csi_driver.host.tree import TreeWriter
+from csi_driver.host.files import BLOCK
+from csi_driver.host.tree import TooManyNames, TreeWriter
 from csi_driver.oci.layer import GeneratedFile, Layer, file_mode
 from csi_driver.oci.layout import placement
 from csi_driver.oci.media import Packing
+
+Grant = Callable[[int, int], None]
+"""Told, before they are taken, how many bytes and inodes of the disk copies take so far; raises `NoSpace`."""
 
 
 @dataclass(slots=True)
@@ -30,16 +33,17 @@ class Assembled:
     own_inodes: int = 0
 
 
-def assemble(root: Path, spec: SnapshotSpec, layers: Layers) -> Assembled:
+def assemble(root: Path, spec: SnapshotSpec, layers: Layers, grant: Grant) -> Assembled:
     """Fill the empty directory `root` with the selected ones of all files, and make it read-only.
 
     Nothing is copied but a file whose mode must differ from that of the layer it shares, and one that has as many names
-    as the filesystem allows. What is written is on the disk on return; the caller syncs the directories. Raises
-    `UnsupportedArtifact` when nothing is selected, or two layers bring different content to one path or a file where
-    the other has a directory; it names both. Raises `LayerGone` for a layer that the cache does not hold.
+    as the filesystem allows; `grant` is asked before. What is written is on the disk on return; the caller syncs the
+    directories. Raises `UnsupportedArtifact` when nothing is selected, or two layers bring different content to one
+    path or a file where the other has a directory; it names both. Raises `LayerGone` for a layer that the cache does
+    not hold.
     """
     with TreeWriter(root) as writer:
-        assembly = _Assembly(writer)
+        assembly = _Assembly(writer, grant)
         for file in spec.files:
             if spec.selection.wants(file.path, file.role):
                 assembly.generate(file)
@@ -110,8 +114,9 @@ def _paths(listing: Listing) -> dict[str, str]:
 class _Assembly:
     """The tree while it is being put together, and which layer every path came from."""
 
-    def __init__(self, writer: TreeWriter) -> None:
+    def __init__(self, writer: TreeWriter, grant: Grant) -> None:
         self.writer = writer
+        self._grant = grant
         self.owners: dict[str, Layer | GeneratedFile] = {}
         self.result = Assembled()
         self._directories = {""}  # where no file can be any more
@@ -158,6 +163,7 @@ class _Assembly:
             return
         mode = stat.S_IMODE(status.st_mode)
         if entry.mode not in (None, mode) or not self._link(entry):
+            self._grant(self.result.own_bytes + status.st_blocks * BLOCK, self.result.own_inodes + 1)
             self.result.own_bytes += self._copy(entry, entry.mode or mode, status.st_mtime_ns)
             self.result.own_inodes += 1
         self.result.size += status.st_size
@@ -166,9 +172,7 @@ class _Assembly:
         """Whether the file could be given one more name."""
         try:
             self.writer.adopt(entry.path, entry.name, source_directory=entry.directory)
-        except OSError as error:
-            if error.errno != errno.EMLINK:
-                raise
+        except TooManyNames:
             return False
         return True
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from csi_driver.cache import gc
 from csi_driver.cache.assembler import STAGED, Assembler
+from csi_driver.cache.assembly import Grant
 from csi_driver.cache.gc import Inventory, Plan
 from csi_driver.cache.layers import Held, Layers
 from csi_driver.cache.layout import VERSION, LayerId, Places
@@ -113,12 +114,12 @@ class Cache:
 
     # Snapshots
 
-    def assemble(self, key: str, spec: SnapshotSpec) -> Snapshot:
+    def assemble(self, key: str, spec: SnapshotSpec, *, grant: Grant = lambda *_: None) -> Snapshot:
         """The snapshot, complete and on the disk; made from its layers unless it is here already.
 
-        See `Assembler.assemble`. The caller leases the layers.
+        See `Assembler.assemble`. The caller leases the layers; what must be copied is asked of `grant`.
         """
-        return self._assembler.assemble(key, spec)
+        return self._assembler.assemble(key, spec, grant)
 
     def snapshot(self, key: str) -> Snapshot | None:
         """The snapshot, if it is here; only a lease keeps it from being given up."""

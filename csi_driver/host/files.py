@@ -16,9 +16,7 @@ from csi_driver.host.directories import DIRECTORY, Directories, walk
 from csi_driver.host.kernel import Kernel
 
 _TEMPORARY = ".new-"
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_CANNOT_COPY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
-_PIECE = 4 << 20
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 BLOCK = 512
 """Bytes; the unit of st_blocks, whatever the filesystem's own (stat(3type))."""
 _FEW_DIRECTORIES = 8
@@ -49,7 +47,10 @@ def usage(path: Path) -> Usage:
 
 
 class full_disk_named:  # noqa: N801  it is used like a function, and made for every file of an archive
-    """Turn a full disk or quota into `NoSpace` with the path that could not be written; let other failures pass."""
+    """Turn a full disk or quota into `NoSpace` with the path that could not be written; let other failures pass.
+
+    A file that is larger than the filesystem can have (16 TiB on ext4) has no room on it either.
+    """
 
     __slots__ = ("path",)
 
@@ -234,27 +235,6 @@ def sync_filesystem(path: Path) -> None:
         Kernel().syncfs(descriptor)
     finally:
         os.close(descriptor)
-
-
-def copy_bytes(source: int, target: int) -> int:
-    """Append all that is left to read from one descriptor to another; returns how many bytes.
-
-    The kernel copies (sharing blocks where the filesystem can), or this process where the kernel refuses. Raises
-    `OSError`, and leaves the sync to the caller.
-    """
-    copied = 0
-    try:
-        while done := os.copy_file_range(source, target, 1 << 30):
-            copied += done
-    except OSError as error:
-        if copied or error.errno not in _CANNOT_COPY:
-            raise
-    while piece := os.read(source, _PIECE):
-        view = memoryview(piece)
-        while view:
-            view = view[os.write(target, view) :]
-        copied += len(piece)
-    return copied
 
 
 def remove_tree(path: Path) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from types import TracebackType
 
 from csi_driver.errors import UnsupportedArtifact
+from csi_driver.host.copying import copy_file
 from csi_driver.host.directories import Directories, listed, walk
-from csi_driver.host.files import copy_bytes, full_disk_named
+from csi_driver.host.files import full_disk_named
 from csi_driver.oci.paths import is_clean
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -23,6 +24,10 @@ _NO_SUCH_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAME
 
 class PathTaken(UnsupportedArtifact):
     """Something else is at a path already, or where a directory above it should be."""
+
+
+class TooManyNames(UnsupportedArtifact):
+    """A file has as many names, or a directory holds as many others, as the filesystem allows."""
 
 
 class TreeWriter:
@@ -100,8 +105,8 @@ class TreeWriter:
     def adopt(self, path: str, name: str, *, source_directory: int) -> None:
         """Another name for a file outside the tree: the one called `name` in an open directory.
 
-        The file keeps its mode and times, which all its names share. Raises `OSError` EMLINK where it has as many names
-        as the filesystem allows (65,000 on ext4), and EXDEV where it lies on another filesystem.
+        The file keeps its mode and times, which all its names share. Raises `TooManyNames` where it has as many as the
+        filesystem allows (65,000 on ext4), and `OSError` EXDEV where it lies on another filesystem.
         """
         parent, new_name = _split(path)
         with _refusals(path):
@@ -121,11 +126,11 @@ class TreeWriter:
             os.close(descriptor)
 
     def copy(self, path: str, source: int, mode: int, mtime_ns: int) -> int:
-        """A file of its own with the bytes that `source` has left to read; on the disk on return. Returns its size."""
+        """A file of its own with the content of `source`; on the disk on return. Returns its size without holes."""
         descriptor = self.file(path, mode)
         try:
             with _refusals(path):
-                size = copy_bytes(source, descriptor)
+                size = copy_file(source, descriptor)
                 os.utime(descriptor, ns=(mtime_ns, mtime_ns))
                 os.fsync(descriptor)
         finally:
@@ -260,6 +265,8 @@ class _refusals(full_disk_named):  # noqa: N801  as the class below it
             raise PathTaken(f"path {self.path!r} appears twice") from error
         if error.errno in (errno.ENOTDIR, errno.ELOOP):
             raise PathTaken(f"path {self.path!r} is or lies below something that is no directory") from error
+        if error.errno == errno.EMLINK:
+            raise TooManyNames(f"path {self.path!r} is one link more than the filesystem allows") from error
         if error.errno == errno.ENAMETOOLONG:
             raise UnsupportedArtifact(f"path {self.path!r} has a name too long for the filesystem") from error
         super().__exit__(kind, error, trace)

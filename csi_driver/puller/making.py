@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from csi_driver import log
 from csi_driver.cache.layout import LayerId
+from csi_driver.cache.room import Room
 from csi_driver.cache.snapshots import Snapshot, SnapshotSpec
 from csi_driver.cache.store import Cache
 from csi_driver.errors import LayerGone, NoSpace
@@ -13,6 +14,7 @@ from csi_driver.inflight import Deadline, Stop, Wait
 from csi_driver.oci.digest import Digest
 from csi_driver.oci.part import NotInPart
 from csi_driver.puller.artifact import Artifact, Artifacts, Origin
+from csi_driver.puller.growth import Growth
 from csi_driver.puller.layers import LayerFetcher
 from csi_driver.puller.request import PullRequest
 from csi_driver.puller.wanted import wanted
@@ -99,15 +101,16 @@ class Maker:
         """
         fetched = self._fetched(run, spec, origins)
         try:
-            return self._assemble(run.key, spec), fetched
+            return self._assemble(run, spec), fetched
         except LayerGone as error:
             log.warning("a layer went while a snapshot was made of it, and is fetched again", reason=error)
         fetched += self._fetched(run, spec, origins)
-        return self._assemble(run.key, spec), fetched
+        return self._assemble(run, spec), fetched
 
-    def _assemble(self, key: str, spec: SnapshotSpec) -> Snapshot:
-        with self._tracing.span("assemble", layers=len(spec.layers)):
-            return self._cache.assemble(key, spec)
+    def _assemble(self, run: Run, spec: SnapshotSpec) -> Snapshot:
+        copies = Growth(self._cache, LayerId(run.digest, is_tree=False), "", Room(), urgent=run.is_urgent())
+        with self._tracing.span("assemble", layers=len(spec.layers)), copies:
+            return self._cache.assemble(run.key, spec, grant=copies.grant)
 
     def _fetched(self, run: Run, spec: SnapshotSpec, origins: Mapping[LayerId, Origin]) -> int:
         """Bring the layers; how many bytes that took. What is not urgent finds less room, but may become urgent."""

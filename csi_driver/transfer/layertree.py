@@ -11,12 +11,21 @@ from typing import Self
 from csi_driver.host.direct import sync
 from csi_driver.host.directories import Directories, walk
 from csi_driver.host.files import full_disk_named, remove_tree, sync_file, sync_filesystem
-from csi_driver.host.tree import TreeWriter
+from csi_driver.host.tree import TooManyNames, TreeWriter
 from csi_driver.oci.media import Packing
 from csi_driver.oci.part import Choice
 from csi_driver.transfer.blocks import Blocks
 from csi_driver.transfer.buffers import MIB, Buffer
-from csi_driver.transfer.earlier import CONTENT, JOURNAL, PREVIOUS, SKELETON, Adoption, NoPrefix, TreePrefix
+from csi_driver.transfer.earlier import (
+    CONTENT,
+    JOURNAL,
+    PREVIOUS,
+    SKELETON,
+    Adoption,
+    DamagedPrefix,
+    NoPrefix,
+    TreePrefix,
+)
 from csi_driver.transfer.journal import Checkpoint, Journal
 from csi_driver.transfer.limits import Grant, Limits, anything
 from csi_driver.transfer.skeleton import SkeletonWriter
@@ -62,7 +71,12 @@ class LayerTree:
             entries = Entries(blocks, self.limits, boundary=boundary, grant=self.grant, implied=lambda: tree.implied)
             if isinstance(self.prefix, TreePrefix):
                 adoption = stack.enter_context(Adoption(self.prefix.content, self.prefix.until))
-            unpack(entries, blocks, tree, skeleton, adoption)
+            try:
+                unpack(entries, blocks, tree, skeleton, adoption)
+            except TooManyNames as error:
+                if adoption is None:
+                    raise
+                raise DamagedPrefix from error  # the names from before count as well
             if marks is not None:
                 marks.end()
         return entries

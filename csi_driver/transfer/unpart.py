@@ -7,6 +7,7 @@ from pathlib import Path
 
 from isal.isal_zlib import crc32
 
+from csi_driver.host.copying import extents
 from csi_driver.host.directories import Directories, walk
 from csi_driver.host.tree import PathTaken, TreeWriter
 from csi_driver.oci.part import FILE, Choice
@@ -14,6 +15,7 @@ from csi_driver.transfer.blocks import Blocks
 from csi_driver.transfer.buffers import Buffer
 from csi_driver.transfer.filewriter import FileWriter
 from csi_driver.transfer.skeleton import SkeletonWriter
+from csi_driver.transfer.sparse import Segments
 from csi_driver.transfer.tarentries import Entries, Entry, Kind
 from csi_driver.transfer.untar import write_file, write_other
 
@@ -67,8 +69,10 @@ def retell(content: Path, skeleton: SkeletonWriter) -> None:
             for entry in listing.others:
                 if not entry.is_file(follow_symlinks=False) or not (size := entry.stat(follow_symlinks=False).st_size):
                     continue
-                skeleton.payload(listing.child(entry.name), size, None)
-                length, crc = length + size, _checksum(entry.name, listing.descriptor, crc)
+                pieces, crc = _checksum(entry.name, listing.descriptor, crc)
+                held = sum(count for _, count in pieces)
+                skeleton.payload(listing.child(entry.name), size, None if held == size else pieces)
+                length += held
     skeleton.finish(length, crc)
 
 
@@ -95,9 +99,15 @@ def unpack_file(
     skeleton.finish(size, crc)
 
 
-def _checksum(name: str, directory: int, crc: int) -> int:
+def _checksum(name: str, directory: int, crc: int) -> tuple[Segments, int]:
+    """Where a file has content that is no hole, and the CRC-32 of that, going on from `crc`."""
     descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
-    with open(descriptor, "rb", buffering=0) as file:
-        while piece := file.read(_PIECE):
-            crc = crc32(piece, crc)
-    return crc
+    try:
+        pieces = tuple(extents(descriptor))
+        for start, length in pieces:
+            at, end = start, start + length
+            while at < end and (piece := os.pread(descriptor, min(end - at, _PIECE), at)):
+                crc, at = crc32(piece, crc), at + len(piece)
+    finally:
+        os.close(descriptor)
+    return pieces, crc

@@ -9,7 +9,7 @@ import pytest
 
 from csi_driver.cache.layout import LayerId
 from csi_driver.cache.store import Cache
-from csi_driver.errors import LayerGone, UnsupportedArtifact
+from csi_driver.errors import LayerGone, NoSpace, UnsupportedArtifact
 from csi_driver.oci.digest import Digest
 from csi_driver.oci.layer import GeneratedFile, Layer
 from csi_driver.oci.media import Role
@@ -236,4 +236,24 @@ def test_a_layer_may_repeat_a_generated_file_but_not_replace_it(cache: Cache) ->
     assert tree_of(cache.assemble("same", replace(spec(same), files=files))) == {"Kitfile": b"a: 1\n"}
     with pytest.raises(UnsupportedArtifact, match=f"configuration and layer {other.descriptor.digest} both"):
         cache.assemble("other", replace(spec(other), files=files))
+    assert everything_below(cache.places.ingests) == []
+
+
+def test_room_is_asked_for_before_anything_is_copied(cache: Cache) -> None:
+    """Else a manifest that names one large layer many times, with modes that differ, would fill the disk."""
+    asked: list[tuple[int, int]] = []
+
+    def grant(size: int, inodes: int) -> None:
+        asked.append((size, inodes))
+        if inodes > 2:
+            raise NoSpace("no room for a third copy")
+
+    plain = bring_raw(cache, "plain", b"x" * 5000, mode=0o644)
+    block = (cache.layer(LayerId.of(plain)) or Path()).stat().st_blocks * 512
+    copies = [raw_layer(f"run{number}", b"x" * 5000, mode=0o755) for number in range(3)]
+    cache.assemble("two", spec(plain, *copies[:2]), grant=grant)
+    with pytest.raises(NoSpace, match="third copy"):
+        cache.assemble("three", spec(plain, *copies), grant=grant)
+    assert asked[:2] == [(block, 1), (5000 + block, 2)]
+    assert cache.snapshot("three") is None
     assert everything_below(cache.places.ingests) == []

@@ -152,16 +152,6 @@ def test_usage_counts_bytes_and_inodes(tmp_path: Path) -> None:
     assert usage.inodes_total >= usage.inodes_free
 
 
-def test_bytes_are_copied_where_the_kernel_cannot_do_it(tmp_path: Path) -> None:
-    reader, writer = os.pipe()
-    os.write(writer, b"through a pipe")
-    os.close(writer)
-    with (tmp_path / "copy").open("wb") as target:
-        assert files.copy_bytes(reader, target.fileno()) == 14
-    os.close(reader)
-    assert (tmp_path / "copy").read_bytes() == b"through a pipe"
-
-
 def test_one_process_at_a_time_holds_a_lock_and_the_next_is_told_which(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     script = (

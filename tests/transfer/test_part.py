@@ -172,3 +172,24 @@ def test_a_part_that_breaks_off_begins_anew(bench: Bench) -> None:
 def test_an_archive_with_nothing_in_the_directory_is_an_empty_tree(bench: Bench) -> None:
     fetch(bench, SYSTEM + END)
     assert bench.tree() == {"dev": None, "etc": None}
+
+
+def test_the_holes_of_a_file_are_not_read_where_something_was_replaced(bench: Bench) -> None:
+    """Sixteen terabytes of nothing are one header of an archive, and would be hours of reading at every proof."""
+    size = 8 << 40
+    sparse = pax(b"x", ("GNU.sparse.size", str(size)), ("GNU.sparse.map", f"{size - 3},3")) + member("models/f", b"end")
+    archive = sparse + member("models/a", b"1") + member("models/a", b"2") + END
+    bench.part, passed = MODELS, 0
+
+    def count(read: int) -> None:
+        nonlocal passed
+        passed += read
+
+    bench.fetch(archive)
+    if (bench.content / "models/f").stat().st_blocks > 1 << 10:
+        pytest.skip("this filesystem has no holes")
+    prove_tree(bench.content, bench.into / "skeleton", Digest.of(archive), pace=count)
+    assert passed < 1 << 20
+    damage(bench.content / "models/f", size - 1)
+    with pytest.raises(ContentMismatch):
+        prove(bench, archive)

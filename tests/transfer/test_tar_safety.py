@@ -1,5 +1,6 @@
 """Archives as an attacker would make them: nothing leads outside, nothing is written through a link."""
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.transfer.archives import (
     tarfile_of,
 )
 from tests.transfer.conftest import Bench
+from tests.transfer.test_resume import interrupt
 
 GZIP, ZSTD = Packing.TAR_GZIP, Packing.TAR_ZSTD
 
@@ -178,3 +180,33 @@ def test_errors_of_every_kind_are_the_drivers_own(bench: Bench) -> None:
             bench.fetch(bytes(damaged))
         except DriverError:
             continue
+
+
+def allow_names(patch: pytest.MonkeyPatch, most: int) -> None:
+    """Be a filesystem on which a file has fewer names than on others, where it would take 65,000 to see this."""
+    link = os.link  # noqa: TID251  so that it can be limited
+
+    def limited(name: str, new: str, *, src_dir_fd: int, dst_dir_fd: int, follow_symlinks: bool) -> None:
+        if os.stat(name, dir_fd=src_dir_fd).st_nlink >= most:
+            raise OSError(errno.EMLINK, os.strerror(errno.EMLINK))
+        link(name, new, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd, follow_symlinks=follow_symlinks)
+
+    patch.setattr(os, "link", limited)
+
+
+def test_more_hard_links_than_the_filesystem_allows_are_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    allow_names(monkeypatch, 3)
+    links = [header(f"l{number}", b"1", target="f") for number in range(3)]
+    bench.refuses(member("f", b"x") + b"".join(links) + END, match="'l2' is one link more")
+    bench.fetch(member("f", b"x") + b"".join(links[:2]) + END)
+
+
+def test_the_names_that_an_earlier_attempt_made_stand_in_no_links_way(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    links = b"".join(header(f"l{number}", b"1", target="f") for number in range(3))
+    archive = member("f", b"x") + links + member("big", bytes(300_000)) + END
+    interrupt(bench, archive, Packing.TAR, after=200_000)
+    allow_names(monkeypatch, 4)
+    bench.fetch(archive)
+    assert (bench.content / "l2").samefile(bench.content / "f")

@@ -1,6 +1,7 @@
 """Sparse files in archives stay sparse."""
 
 import os
+import resource
 
 import pytest
 
@@ -114,3 +115,14 @@ def test_the_holes_of_a_sparse_file_count_against_the_limit(bench: Bench) -> Non
 )
 def test_a_sparse_map_that_fits_no_file_is_refused(bench: Bench, records: list[tuple[str, str]]) -> None:
     bench.refuses(pax(b"x", *records) + member("f", b"0123456789") + END)
+
+
+def test_a_file_larger_than_the_filesystem_can_have_finds_no_room(bench: Bench) -> None:
+    hole = pax(b"x", ("GNU.sparse.size", str(2 << 30)), ("GNU.sparse.map", f"{2 << 30},0")) + member("f")
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, most[1]))
+    try:
+        with pytest.raises(NoSpace, match="cannot write 'f': File too large"):
+            bench.fetch(hole + END)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)

@@ -186,6 +186,6 @@ def _usage(path: Path) -> Held:
                         seen.add(status.st_ino)
                     if not listing.path and stat.S_ISREG(status.st_mode):
                         since = max(since, status.st_mtime)
-    except FileNotFoundError:
-        pass  # published or discarded while it was looked at
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # published, discarded or written to while it was looked at
     return Held(total, since, inodes)

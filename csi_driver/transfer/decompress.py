@@ -15,7 +15,12 @@ from csi_driver.transfer.tarheader import BLOCK, is_header
 from csi_driver.transfer.zstdframes import FrameWalker, is_zstd
 
 _GZIP_MAGIC = b"\x1f\x8b"
-_GZIP_ERRORS: tuple[type[Exception], ...] = (EOFError, gzip.BadGzipFile, isal_zlib.error)  # type: ignore[assignment]
+_GZIP_ERRORS: tuple[type[Exception], ...] = (
+    EOFError,
+    gzip.BadGzipFile,
+    isal_zlib.error,  # type: ignore[assignment]
+    OverflowError,  # the name or comment in a member's header does not end for 512 KiB
+)
 _ZSTD_READ = 1 << 20
 _ARCHIVES = (Packing.TAR, Packing.TAR_GZIP, Packing.TAR_ZSTD)
 _FILES = (Packing.RAW, Packing.RAW_GZIP, Packing.RAW_ZSTD)

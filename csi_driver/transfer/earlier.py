@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from collections.abc import Generator, Sequence
 from functools import partial
 from pathlib import Path
@@ -128,11 +129,18 @@ class Adoption:
         self.until = until
         self._directories = Directories(content)
 
-    def adopt(self, path: str, tree: TreeWriter) -> None:
-        """The file at `path` is in the tree, with the mode and time it got when it was completed."""
+    def adopt(self, path: str, tree: TreeWriter, *, size: int, mode: int) -> None:
+        """The file at `path` is in the tree, with the mode and time it got when it was completed.
+
+        What is in it, the prefix proves; of a file without bytes that knows nothing.
+        """
         parent, _, name = path.rpartition("/")
         try:
-            tree.adopt(path, name, source_directory=self._directories.open(parent))
+            directory = self._directories.open(parent)
+            status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            if (status.st_mode, status.st_size) != (stat.S_IFREG | mode, size):
+                raise DamagedPrefix
+            tree.adopt(path, name, source_directory=directory)
         except FileNotFoundError as error:
             raise DamagedPrefix from error
 

@@ -79,7 +79,7 @@ class Fetching:
             open_range=partial(self._stream, ranges_only=True),
             allowance=allowance,
             connections=self.connections,
-            run=lambda work: self.pipeline.start("range", work, feeds=True),
+            run=lambda work: self.pipeline.start("range", work, feeds=True, dispensable=True),
             policy=self.policy,
         )
         self.pipeline.on_cut(split.close)

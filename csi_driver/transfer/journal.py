@@ -9,7 +9,7 @@ from typing import Self
 from csi_driver.host.files import full_disk_named
 from csi_driver.transfer.source import Blob
 
-_LINE = re.compile(r"([0-9]{1,20}) ([0-9a-f]{8})")
+_LINE = re.compile(rb"([0-9]{1,20}) ([0-9a-f]{8})\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Checkpoint:
 
 
 class Journal:
-    """Appends a line for each checkpoint; lines of an earlier attempt at the same blob stay, other files are replaced.
+    """Appends a line for each checkpoint; what can be read of an earlier attempt at the same blob stays.
 
     Nothing is synced: a process that is killed loses nothing, and after a power cut the checksums tell which of the
     lines are still true. A context; raises `NoSpace`.
@@ -29,23 +29,25 @@ class Journal:
 
     def __init__(self, path: Path, blob: Blob) -> None:
         self._path = path
-        goes_on = _lines(path, blob) is not None
+        good, _ = _read(path, blob)
         with full_disk_named(path):
-            self._file = open(path, "ab" if goes_on else "wb", buffering=0)  # noqa: SIM115  the context closes it
-            if not goes_on:
-                self._begin(blob)
-
-    def _begin(self, blob: Blob) -> None:
+            self._file = open(path, "ab", buffering=0)  # noqa: SIM115  the context closes it
         try:
-            self._file.write(f"{_title(blob)}\n".encode())
+            self._file.truncate(good)
+            if not good:
+                self._append(_title(blob))
         except BaseException:
             self._file.close()
             raise
 
     def mark(self, checkpoint: Checkpoint) -> None:
         """The next attempt may start from here."""
+        self._append(f"{checkpoint.offset} {checkpoint.crc:08x}\n".encode())
+
+    def _append(self, line: bytes) -> None:
         with full_disk_named(self._path):
-            self._file.write(f"{checkpoint.offset} {checkpoint.crc:08x}\n".encode())
+            while line:
+                line = line[self._file.write(line) or 0 :]
 
     def __enter__(self) -> Self:
         return self
@@ -64,27 +66,30 @@ def read_journal(path: Path, blob: Blob) -> tuple[Checkpoint, ...]:
 
     A line takes back those before it that claim as much or more: they were found to be untrue.
     """
-    found: list[Checkpoint] = []
-    for line in _lines(path, blob) or ():
-        match = _LINE.fullmatch(line)
-        if match is None or int(match[1]) > blob.size:
-            break
-        offset = int(match[1])
+    _, checkpoints = _read(path, blob)
+    return tuple(checkpoints)
+
+
+def _read(path: Path, blob: Blob) -> tuple[int, list[Checkpoint]]:
+    """How many bytes of the journal can be read, and what they say; none if it is not one of this blob.
+
+    A full disk or a power cut may have left half a line: what were written behind it would not be read either.
+    """
+    title, found = _title(blob), list[Checkpoint]()
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return 0, found
+    if not data.startswith(title):
+        return 0, found
+    good = len(title)
+    while (match := _LINE.match(data, good)) and int(match[1]) <= blob.size:
+        good, offset = match.end(), int(match[1])
         while found and found[-1].offset >= offset:
             found.pop()
         found.append(Checkpoint(offset, int(match[2], 16)))
-    return tuple(found)
+    return good, found
 
 
-def _lines(path: Path, blob: Blob) -> list[str] | None:
-    """The whole lines of the journal without its title; None if it is not one of this blob."""
-    try:
-        text = path.read_bytes().decode("ascii", "replace")
-    except FileNotFoundError:
-        return None
-    title, *lines = text.split("\n")[:-1] or [""]
-    return lines if title == _title(blob) else None
-
-
-def _title(blob: Blob) -> str:
-    return f"model-csi journal 1 {blob.digest} {blob.size} {blob.packing}"
+def _title(blob: Blob) -> bytes:
+    return f"model-csi journal 1 {blob.digest} {blob.size} {blob.packing}\n".encode()

@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from contextlib import suppress
 
+from csi_driver.errors import Unavailable
 from csi_driver.inflight import Channel, ChannelClosed, Future, Lock, spawn
 from csi_driver.transfer.buffers import Buffer, GivenUp
+
+_NO_THREADS = "this node gives the driver no thread for a transfer: raise its limit of processes and threads"
 
 
 class Pipeline:
@@ -25,8 +28,11 @@ class Pipeline:
         self.is_cut = False
         self.failed = False
 
-    def start(self, stage: str, work: Callable[[], None], *, feeds: bool = False) -> None:
-        """Run `work` in a thread of its own; the failure of a stage that `feeds` the others cuts them off."""
+    def start(self, stage: str, work: Callable[[], None], *, feeds: bool = False, dispensable: bool = False) -> bool:
+        """Run `work` in a thread of its own; the failure of a stage that `feeds` the others cuts them off.
+
+        Whether there was a thread to be had; if not, the whole transfer fails, unless the stage is `dispensable`.
+        """
 
         def run() -> None:
             try:
@@ -35,9 +41,15 @@ class Pipeline:
             except BaseException as error:  # noqa: BLE001  `join` raises it in the thread that waits
                 (self.cut if feeds else self.fail)(error)
 
-        future = spawn(f"{self._name}-{stage}", run)
+        try:
+            future = spawn(f"{self._name}-{stage}", run)
+        except RuntimeError as error:
+            if not dispensable:
+                self.fail(Unavailable(f"{_NO_THREADS} ({error})"))
+            return False
         with self._lock:
             self._running.append(future)
+        return True
 
     def cut(self, error: BaseException) -> None:
         """Nothing more comes in; `join` raises `error` unless there was another before."""

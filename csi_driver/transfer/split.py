@@ -24,8 +24,8 @@ class Split:
     """Fetches a blob from `start` on, a buffer a range, and delivers the buffers in order.
 
     A worker takes a buffer first and only then the next range: so the range that everybody waits for always has its
-    buffer, and transfers that share a pool cannot block one another. `run` starts a worker in a thread of its own; when
-    one raises, somebody must call `close`.
+    buffer, and transfers that share a pool cannot block one another. `run` starts a worker in a thread of its own, and
+    tells whether it could; when one raises, somebody must call `close`.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Split:
         open_range: Callable[[int, int], Stream],
         allowance: Allowance,
         connections: Connections,
-        run: Callable[[Callable[[], None]], None],
+        run: Callable[[Callable[[], None]], bool],
         policy: Splitting,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -63,8 +63,10 @@ class Split:
         """Work over `count` more connections, or as many as there are to be had; returns how many."""
         taken = 0
         while taken < count and self._connections.take_more():
+            if not self._run(self._work):
+                self._connections.give_back()
+                break
             taken += 1
-            self._run(self._work)
         self._workers += taken
         return taken
 

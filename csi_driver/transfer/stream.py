@@ -96,16 +96,17 @@ class Stream:
         with self._changed:
             self._aborted = True
             self._changed.notify_all()
-            body = self._body
-        if body is not None:
-            body.abort()
+            self._break_off()
 
     def ask_again(self) -> None:
         """From any thread: the request under way takes too long; break it off and make it again for what is missing."""
         with self._changed:
-            body = self._body
-        if body is not None:
-            body.abort()
+            self._break_off()
+
+    def _break_off(self) -> None:
+        """While `close` waits: when that has let the connection go, it may serve another request by now."""
+        if self._body is not None:
+            self._body.abort()
 
     def close(self) -> None:
         """Let the connection go."""
@@ -133,6 +134,10 @@ class Stream:
         if self.position < self.stop and self._drips():
             self.close()
             self._recover(self._dripping())
+        self._pay(count)
+
+    def _pay(self, count: int) -> None:
+        """Receive nothing for as long as so many bytes cost."""
         pause = self._bandwidth.spend(count)
         if pause > 0:
             self.held_back += pause
@@ -155,9 +160,11 @@ class Stream:
 
     def _skip(self, body: Body, count: int, scratch: memoryview) -> None:
         while count:
-            count -= self._some(body, scratch[:count])
+            passed = self._some(body, scratch[:count])
+            count -= passed
             if self._drips():
                 raise self._dripping()
+            self._pay(passed)
 
     def _drips(self) -> bool:
         return self._recent.falls_below(self._patience.slowest, self._patience.window)

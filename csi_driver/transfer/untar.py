@@ -60,7 +60,7 @@ def write_file(entry: Entry, blocks: Blocks, tree: TreeWriter) -> None:
 
 
 def _adopt_file(entry: Entry, blocks: Blocks, tree: TreeWriter, adoption: Adoption) -> None:
-    adoption.adopt(entry.path, tree)
+    adoption.adopt(entry.path, tree, size=entry.size, mode=file_mode(entry.mode))
     for _ in blocks.spans(entry.stored):
         pass  # the file has them
 

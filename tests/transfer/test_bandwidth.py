@@ -13,6 +13,7 @@ from csi_driver.transfer.bandwidth import Bandwidth
 from csi_driver.transfer.splitting import Splitting
 from tests.transfer.conftest import SMALL, Bench
 from tests.transfer.sources import MemorySource
+from tests.transfer.test_resume import interrupt
 
 DATA = os.urandom(20 * SMALL)
 
@@ -76,3 +77,17 @@ def test_a_stop_ends_the_wait_for_ones_turn(bench: Bench) -> None:
     source = MemorySource(DATA).calling(lambda _: threading.Thread(target=bench.stop.set).start())
     with pytest.raises(Stopping):
         bench.fetch(DATA, Packing.RAW, source=source)
+
+
+def test_what_only_leads_to_the_missing_bytes_is_waited_for_as_well(bench: Bench) -> None:
+    """A server without ranges sends everything again, and all of it counts."""
+    interrupt(bench, DATA, Packing.RAW, after=15 * SMALL)
+    asked: list[int] = []
+
+    def limit() -> int:
+        asked.append(1)
+        return 0
+
+    bench.bandwidth = limit
+    bench.fetch(DATA, Packing.RAW, source=MemorySource(DATA, ranges=False, step=SMALL))
+    assert len(asked) == 2 * 20  # before each piece how much may come, and after it what that costs

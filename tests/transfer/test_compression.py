@@ -252,3 +252,7 @@ def test_directories_that_are_only_implied_meet_the_limit_and_take_room(bench: B
     assert asked[-1] == (91 * 4096, 94)  # 3 files without bytes, 90 directories, and one named after it was there
     with pytest.raises(NoSpace, match="more than 100 entries"):
         bench.fetch(b"".join(deep) + member("g") + END)
+
+
+def test_a_gzip_header_that_does_not_end_is_refused(bench: Bench) -> None:
+    bench.refuses(b"\x1f\x8b\x08\x08" + bytes(6) + b"n" * (1 << 20), GZIP, match="gzip stream is damaged")

@@ -13,7 +13,7 @@ import pytest
 from csi_driver.errors import AccessDenied, ContentMismatch, Stopping, Unavailable, UnsupportedArtifact
 from csi_driver.oci.digest import Digest
 from csi_driver.oci.media import Packing
-from csi_driver.transfer.journal import Checkpoint, read_journal
+from csi_driver.transfer.journal import Checkpoint, Journal, read_journal
 from csi_driver.transfer.proof import prove_tree
 from csi_driver.transfer.source import Blob
 from tests.transfer.archives import END, gzipped, header, member, pax, zstd
@@ -169,6 +169,19 @@ def test_a_line_cut_short_does_not_count_and_a_later_line_takes_back_earlier_one
     assert read_journal(path, blob) == (Checkpoint(1, 10), Checkpoint(2, 13))
 
 
+@pytest.mark.parametrize("half", ["30", "3 0000", "\0\0\0\0", "nonsense\n4 00000001\n"])
+def test_what_cannot_be_read_of_a_journal_does_not_spoil_what_is_written_behind_it(tmp_path: Path, half: str) -> None:
+    blob = Blob(Digest.of(b""), 1000, Packing.RAW)
+    path = tmp_path / "journal"
+    with Journal(path, blob) as journal:
+        journal.mark(Checkpoint(1, 10))
+    with path.open("a") as file:
+        file.write(half)  # as a full disk or a power cut leaves it
+    with Journal(path, blob) as journal:
+        journal.mark(Checkpoint(2, 11))
+    assert read_journal(path, blob) == (Checkpoint(1, 10), Checkpoint(2, 11))
+
+
 def test_a_content_that_turns_out_wrong_is_not_gone_on_with(bench: Bench) -> None:
     wrong = b"x" + DATA[1:]
     source = MemorySource(wrong).breaking_after(2_000_000, *[0] * 9)
@@ -250,6 +263,17 @@ def test_a_damaged_file_of_an_unfinished_tree_means_a_new_beginning(bench: Bench
     assert bench.fetch(ARCHIVE).resumed == 0
     assert bench.tree() == FILES
     assert bench.progress.fetched == len(ARCHIVE)
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b"!"), lambda path: path.chmod(0o600)])
+def test_a_file_without_bytes_is_looked_at_before_it_is_kept(bench: Bench, spoil: Callable[[Path], object]) -> None:
+    archive = member("empty") + ARCHIVE
+    interrupt(bench, archive, Packing.TAR, after=2_000_000)
+    (bench.content / "empty").chmod(0o644)
+    spoil(bench.content / "empty")
+    assert bench.fetch(archive).resumed == 0
+    assert bench.tree() == FILES | {"empty": b""}
+    assert stat.S_IMODE((bench.content / "empty").stat().st_mode) == 0o444
 
 
 @pytest.mark.parametrize("name", ["content/f5", "skeleton", "journal"])

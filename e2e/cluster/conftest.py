@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -113,7 +114,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 def _evidence(release: Installation) -> Iterator[tuple[str, str]]:
     kubectl = release.cluster.kubectl
-    with suppress(AssertionError, OSError):
+    with suppress(AssertionError, OSError, subprocess.SubprocessError):
         yield "pods", node.succeeded(kubectl("get", "pods", "--all-namespaces", "--output=wide"))
         yield "events", node.succeeded(kubectl("get", "events", "--all-namespaces"))[-6000:]
         yield "driver", release.logs()[-8000:]

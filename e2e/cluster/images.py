@@ -12,6 +12,7 @@ from typing import Any
 
 from e2e import sandbox, toolbox
 from e2e.node import succeeded
+from e2e.waiting import PATIENCE
 
 PROJECT = Path(__file__).parents[2]
 DRIVER = "localhost/model-csi-driver"
@@ -23,6 +24,8 @@ NEEDED = ("buildah", "debootstrap", "busybox")
 _STORE = toolbox.CACHE / "buildah"
 _BASE = "localhost/base:bookworm"
 _CERTIFICATES = Path("etc", "ssl", "certs", "ca-certificates.crt")
+# The first process of a container gets no signal that it does not ask for.
+_SLEEP = "trap exit TERM; sleep infinity & wait"
 _UNUSED = ("usr/share/doc", "usr/share/man", "usr/share/locale", "var/lib/apt/lists", "var/cache/apt")
 
 
@@ -39,10 +42,10 @@ def driver(archive: Path) -> None:
 
 
 def busybox(archive: Path, program: Path) -> None:
-    """A system for pods: a shell and what belongs to it; it sleeps, unless told otherwise."""
+    """A system for pods: a shell and what belongs to it; it sleeps until it is told to end, unless told otherwise."""
     names = subprocess.run([program, "--list"], check=True, capture_output=True, text=True).stdout.split()
     links = {f"bin/{name}": "busybox" for name in names if name != "busybox"}
-    _write(archive, BUSYBOX, {"bin/busybox": program}, links, {"Cmd": ["/bin/sleep", "infinity"], "Env": ["PATH=/bin"]})
+    _write(archive, BUSYBOX, {"bin/busybox": program}, links, {"Cmd": ["/bin/sh", "-c", _SLEEP], "Env": ["PATH=/bin"]})
 
 
 def sidecar(archive: Path, program: Path, name: str) -> None:
@@ -64,7 +67,7 @@ def _make_base() -> None:
         buildah("build", "--isolation=chroot", f"--tag={_BASE}", str(directory), timeout=300)
 
 
-def buildah(*command: str, timeout: float = 60) -> str:
+def buildah(*command: str, timeout: float = PATIENCE) -> str:
     store = [f"--root={_STORE}", f"--runroot={_STORE}-run", "--storage-driver=overlay"]
     return succeeded(
         subprocess.run(["buildah", *store, *command], capture_output=True, text=True, timeout=timeout, check=False)

@@ -40,7 +40,7 @@ def main() -> int:
 def mount(directory: Path) -> None:
     """What the node mounts is its own; kubelet's directory and the driver's are below `directory`."""
     run("mount", "--make-rshared", "/")
-    for own in ("/run", "/var/lib"):
+    for own in ("/run", "/var/lib", "/var/log"):
         run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", own)
     for name in ("kubelet", "model-csi"):
         place = Path("/var/lib") / name

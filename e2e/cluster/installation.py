@@ -17,7 +17,7 @@ from e2e.cluster import images
 from e2e.cluster.kubernetes import Kubernetes
 from e2e.cluster.manifests import NAME
 from e2e.node import succeeded
-from e2e.waiting import until
+from e2e.waiting import PATIENCE, until
 
 NAMESPACE, RELEASE = "model-csi", "models"
 DAEMONSET = f"daemonset/{RELEASE}-model-csi-driver"
@@ -35,18 +35,21 @@ class Installation:
     program: Path
     values: Values
 
-    def install(self, **changes: Any) -> None:
+    def install(self, chart: Path = CHART, **changes: Any) -> None:
         """Install the chart or upgrade it, and return when the driver serves with the changed values."""
-        command: list[str | Path] = [
-            "upgrade",
-            RELEASE,
-            CHART,
-            "--install",
-            f"--namespace={NAMESPACE}",
-            "--create-namespace",
-        ]
-        succeeded(self._helm(*command, "--values=-", values={**self.values, **changes}))
+        command: list[str | Path] = ["upgrade", RELEASE, chart, "--install", "--create-namespace"]
+        succeeded(self._helm(*command, f"--namespace={NAMESPACE}", "--values=-", values={**self.values, **changes}))
         self.wait()
+
+    def roll_back(self) -> None:
+        """What was installed before the last time."""
+        succeeded(self._helm("rollback", RELEASE, f"--namespace={NAMESPACE}"))
+        self.wait()
+
+    def image(self) -> str:
+        """The image that the DaemonSet's driver has."""
+        containers = self.cluster.get(DAEMONSET, f"--namespace={NAMESPACE}")["spec"]["template"]["spec"]["containers"]
+        return str(containers[0]["image"])
 
     @contextmanager
     def changed(self, **changes: Any) -> Iterator[None]:
@@ -71,7 +74,7 @@ class Installation:
     def _until_followed(self, changes: Values) -> None:
         seen = self.logs().count(CHANGED)
         self.install(**changes)
-        until(lambda: self.logs().count(CHANGED) > seen, "the driver follows its configuration", patience=90)
+        until(lambda: self.logs().count(CHANGED) > seen, "the driver follows its configuration", 2 * PATIENCE)
 
     def configured(self, **settings: Any) -> Values:
         """Values under which the driver's configuration differs by these sections."""
@@ -96,8 +99,8 @@ class Installation:
 
     def wait(self) -> None:
         """Return when the DaemonSet is rolled out and kubelet knows the driver."""
-        rollout = ["rollout", "status", DAEMONSET, f"--namespace={NAMESPACE}", "--timeout=90s"]
-        succeeded(self.cluster.kubectl(*rollout, timeout=120))
+        rollout = ["rollout", "status", DAEMONSET, f"--namespace={NAMESPACE}", f"--timeout={PATIENCE}s"]
+        succeeded(self.cluster.kubectl(*rollout, timeout=PATIENCE + 30))
         until(self.is_registered, f"kubelet knows {NAME}")
 
     def is_registered(self) -> bool:
@@ -125,6 +128,11 @@ class Installation:
         pods = self.cluster.get("pods", f"--namespace={NAMESPACE}")["items"]
         return sum(status["restartCount"] for pod in pods for status in pod["status"]["containerStatuses"])
 
+    def pod(self) -> Any:
+        """The driver's pod."""
+        [pod] = self.cluster.get("pods", f"--namespace={NAMESPACE}")["items"]
+        return pod
+
     def process(self) -> int:
         """The driver's process, as it is seen from here."""
         for path in Path("/proc").glob("[0-9]*"):
@@ -147,7 +155,7 @@ class Installation:
         directory = self.cluster.node.seen(f"{ROOT}/{below}")
         return sorted(path.name for path in directory.iterdir()) if directory.exists() else []
 
-    def until_empty(self, directories: Sequence[str], patience: float = 60) -> None:
+    def until_empty(self, directories: Sequence[str], patience: float = PATIENCE) -> None:
         """Return when no file is left in these directories of the driver's root."""
         roots = [self.cluster.node.seen(f"{ROOT}/{name}") for name in directories]
         deadline = time.monotonic() + patience
@@ -160,9 +168,10 @@ class Installation:
         return subprocess.run(
             self.cluster.node.connect(self.program, *command, kubeconfig),
             input=json.dumps(values or {}),
+            env=self.cluster.environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=2 * PATIENCE,
             check=False,
         )
 
@@ -192,7 +201,7 @@ def left_behind(installation: Installation) -> list[str]:
     return found
 
 
-def until_nothing_is_left(installation: Installation, patience: float = 60) -> None:
+def until_nothing_is_left(installation: Installation, patience: float = PATIENCE) -> None:
     """kubelet and the driver clean up soon, but not at once."""
     deadline = time.monotonic() + patience
     while found := left_behind(installation):

@@ -1,6 +1,7 @@
 """A one-node Kubernetes from its programs: brought up, asked, told, and its node taken down and up again."""
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +14,7 @@ from e2e.cluster import namespaces, settings
 from e2e.cluster.init import SERVICE
 from e2e.cluster.namespaces import ADDRESS, NAME, Namespaces
 from e2e.node import succeeded
+from e2e.waiting import PATIENCE
 
 PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kubelet")
 OF_DEBIAN = ("bridge", "containerd", "ctr", "etcd", "runc")
@@ -32,13 +34,26 @@ class Kubernetes:
         return self.node.directory / "keys"
 
     def kubectl(
-        self, *arguments: str | Path, stdin: str | None = None, timeout: float = 60
+        self, *arguments: str | Path, stdin: str | None = None, timeout: float = PATIENCE
     ) -> subprocess.CompletedProcess[str]:
         """Run kubectl as the cluster's administrator; the caller looks at how it ended."""
         command = self.node.connect(
             self.programs["kubectl"], f"--kubeconfig={self.keys / 'admin.kubeconfig'}", *arguments
         )
-        return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
+        return subprocess.run(
+            command,
+            input=stdin,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Of programs that are the cluster's clients: what they remember of it they keep with it."""
+        return {**os.environ, "KUBECACHEDIR": str(self.node.directory / "clients")}
 
     def apply(self, *objects: Object, dry_run: bool = False) -> None:
         """Let the API server have the objects, or only check them as strictly as it can."""
@@ -49,14 +64,14 @@ class Kubernetes:
         """What the API server has, as `kubectl get` names it."""
         return json.loads(succeeded(self.kubectl("get", *what, "--output=json")))
 
-    def wait(self, *what: str, patience: float = 60) -> None:
+    def wait(self, *what: str, patience: float = PATIENCE) -> None:
         """Return when `kubectl wait` sees what it was told to wait for."""
         succeeded(self.kubectl("wait", *what, f"--timeout={patience}s", timeout=patience + 30))
 
     def run_image(self, archive: Path) -> None:
         """Make an image known to the node, under the name that it has in its archive."""
         ctr = ["ctr", "--address", settings.RUNTIME, "--namespace", "k8s.io"]
-        succeeded(self.node.run(*ctr, "images", "import", archive, timeout=180))
+        succeeded(self.node.run(*ctr, "images", "import", archive, timeout=300))
 
     def name_image(self, name: str, another: str) -> None:
         ctr = ["ctr", "--address", settings.RUNTIME, "--namespace", "k8s.io"]
@@ -89,7 +104,7 @@ class Kubernetes:
         )
         self.until("containerd", lambda: self.node.run("ctr", "--address", settings.RUNTIME, "version").returncode == 0)
 
-    def until(self, name: str, is_so: Callable[[], bool], patience: float = 60) -> None:
+    def until(self, name: str, is_so: Callable[[], bool], patience: float = PATIENCE) -> None:
         """Return when it is so; fail when the daemon of that name ends before."""
         deadline = time.monotonic() + patience
         while not is_so():
@@ -148,6 +163,7 @@ def _start_control_plane(cluster: Kubernetes) -> None:
                 f"--service-account-private-key-file={keys / 'sa.key'}",
                 f"--root-ca-file={keys / 'apiserver.crt'}",
                 "--use-service-account-credentials=true",
+                f"--flex-volume-plugin-dir={settings.FLEX_VOLUMES}",
             ]
         cluster.node.start(name, programs[name], *identity, *own)
     cluster.until("kube-controller-manager", lambda: cluster.kubectl("get", "serviceaccount/default").returncode == 0)

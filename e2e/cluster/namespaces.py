@@ -12,8 +12,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from e2e import sandbox
+from e2e import programs, sandbox
 from e2e.cluster import init
+from e2e.waiting import PATIENCE, at_most
 
 NAME, ADDRESS = "node1", "10.88.0.1"
 DIRECTORIES = "model-csi-cluster-"  # and the process that made them
@@ -60,7 +61,7 @@ class Namespaces:
         """The command that runs `command` on the node's network, and otherwise out here."""
         return ["nsenter", "--target", str(self.init), "--net", "--", *command]
 
-    def run(self, *command: str | Path, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str | Path, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
         """Run a command on the node; the caller looks at how it ended."""
         return subprocess.run(self.enter(*command), capture_output=True, text=True, timeout=timeout, check=False)
 
@@ -98,15 +99,16 @@ def entered(logs: Path) -> Iterator[Namespaces]:
         node = None
         try:
             assert parent.stdout is not None
-            said = parent.stdout.readline()
-            assert said == b"ready\n", (logs / "init.log").read_text(encoding="utf-8")
+            with at_most(parent.kill):
+                said = parent.stdout.readline()
+            assert said == b"ready\n", "the node is not set up:\n" + (logs / "init.log").read_text(encoding="utf-8")
             node = Namespaces(directory=directory, logs=logs, init=_child_of(parent), cgroup=cgroup)
             yield node
         finally:
             parent.kill()
             parent.communicate()
             for daemon in node.daemons.values() if node else ():
-                daemon.entrance.wait()
+                programs.end(daemon.entrance)
             _until_nobody_is_in(cgroup)
             for hierarchy in init.hierarchies():
                 remove_cgroup(hierarchy / cgroup)
@@ -131,7 +133,7 @@ def forget_the_dead() -> None:
 
 def _until_nobody_is_in(cgroup: str) -> None:
     """The kernel kills what is in the namespaces when their first process dies; that takes it a moment."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     groups = [path for hierarchy in init.hierarchies() for path in (hierarchy / cgroup).rglob("cgroup.procs")]
     while any(group.exists() and group.read_text(encoding="ascii") for group in groups):
         assert time.monotonic() < deadline, f"processes do not end: {[str(group) for group in groups]}"
@@ -141,7 +143,7 @@ def _until_nobody_is_in(cgroup: str) -> None:
 def _child_of(parent: "subprocess.Popen[bytes]") -> int:
     """The first child of nsenter or unshare, which both fork to enter a process namespace."""
     children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         with suppress(FileNotFoundError):
             if found := re.findall(r"\d+", children.read_text(encoding="ascii")):

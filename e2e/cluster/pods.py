@@ -8,7 +8,7 @@ from typing import Any
 from e2e.cluster.kubernetes import Kubernetes, Object
 from e2e.cluster.manifests import LABEL, PART
 from e2e.node import succeeded
-from e2e.waiting import until
+from e2e.waiting import PATIENCE, until
 
 # Of every file in /model: whether it may be executed, its SHA-256, its path.
 _LIST = r"""
@@ -46,7 +46,7 @@ class Pod:
         """Run a shell script in its container; the caller looks at how it ended."""
         return self.cluster.kubectl("exec", self.name, f"--namespace={self.namespace}", "--", "sh", "-c", script)
 
-    def until_ready(self, patience: float = 60) -> None:
+    def until_ready(self, patience: float = PATIENCE) -> None:
         what = ["--for=condition=Ready", f"pod/{self.name}", f"--namespace={self.namespace}"]
         self.cluster.wait(*what, patience=patience)
 
@@ -60,7 +60,7 @@ class Pod:
     def restarts(self) -> int:
         return sum(status["restartCount"] for status in self.state()["status"]["containerStatuses"])
 
-    def until_restarted(self, patience: float = 90) -> None:
+    def until_restarted(self, patience: float = 2 * PATIENCE) -> None:
         """Return when its container was started anew, and is ready."""
         until(lambda: self.restarts() > 0 and self.is_ready(), f"{self.name} runs again", patience)
 
@@ -71,7 +71,7 @@ class Pod:
         items.sort(key=lambda item: item["lastTimestamp"] or item["eventTime"])
         return [f"{item['reason']}: {item['message']}" for item in items]
 
-    def until_told(self, pattern: str, patience: float = 60) -> str:
+    def until_told(self, pattern: str, patience: float = PATIENCE) -> str:
         """The first event that matches the regular expression."""
         deadline = time.monotonic() + patience
         while True:
@@ -84,7 +84,7 @@ class Pod:
 
     def delete(self, *, wait: bool = True) -> None:
         command = ["delete", f"pod/{self.name}", f"--namespace={self.namespace}", f"--wait={str(wait).lower()}"]
-        succeeded(self.cluster.kubectl(*command, "--timeout=60s", timeout=90))
+        succeeded(self.cluster.kubectl(*command, f"--timeout={PATIENCE}s", timeout=PATIENCE + 30))
 
 
 def found(cluster: Kubernetes, namespace: str) -> list[Pod]:
@@ -94,5 +94,5 @@ def found(cluster: Kubernetes, namespace: str) -> list[Pod]:
 
 
 def delete_all(cluster: Kubernetes) -> None:
-    command = ["delete", "pod", f"--selector={LABEL}={PART}", "--all-namespaces", "--timeout=90s"]
-    succeeded(cluster.kubectl(*command, timeout=120))
+    command = ["delete", "pod", f"--selector={LABEL}={PART}", "--all-namespaces", f"--timeout={PATIENCE}s"]
+    succeeded(cluster.kubectl(*command, timeout=PATIENCE + 30))

@@ -12,6 +12,7 @@ from pathlib import Path
 from e2e.cluster.kubernetes import Kubernetes
 from e2e.cluster.namespaces import Namespaces
 from e2e.node import succeeded
+from e2e.waiting import PATIENCE
 
 
 def reboot(cluster: Kubernetes) -> None:
@@ -34,7 +35,7 @@ def cut_power(node: Namespaces) -> None:
 
 def _kill_descendants(process: int) -> None:
     """Whatever has lost its parent belongs to the first process: the containers, and what looks after them."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while found := _descendants(process):
         for child in found:
             with suppress(ProcessLookupError):

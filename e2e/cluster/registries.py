@@ -12,6 +12,7 @@ from e2e.cluster import gate
 from e2e.cluster.namespaces import ADDRESS, Namespaces
 from e2e.distribution import DockerRegistry
 from e2e.node import COMMAND, succeeded
+from e2e.waiting import at_most
 
 _FAST = 1 << 34
 
@@ -90,7 +91,8 @@ def serving(program: Path, node: Namespaces) -> Iterator[Registries]:
         process = subprocess.Popen([*enter, *relay], stdout=subprocess.PIPE, text=True)
         try:
             assert process.stdout is not None
-            assert process.stdout.readline() == "open\n"
+            with at_most(process.kill):
+                assert process.stdout.readline() == "open\n", "the gate does not open"
             yield registries
         finally:
             process.kill()

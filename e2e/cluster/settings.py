@@ -13,6 +13,7 @@ from e2e.cluster.init import SERVICE
 from e2e.cluster.namespaces import ADDRESS, NAME
 
 RUNTIME = "/run/containerd/containerd.sock"
+FLEX_VOLUMES = "/var/lib/flex-volumes"  # where there are none; without being told, they are made room for in /usr
 PAUSE = "localhost/busybox:e2e"  # it sleeps until it is killed
 
 # Who speaks to the API server: the name of the kubeconfig, the user, and the user's group.
@@ -49,11 +50,12 @@ def write_kubelet(path: Path, cgroup: str) -> None:
         "enforceNodeAllocatable": ["pods"],
         "failSwapOn": False,
         "containerRuntimeEndpoint": f"unix://{RUNTIME}",
-        # The machine's disk is not the test's to judge; DaemonSets would be evicted from a full one.
-        "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
+        # The machine's memory and disk are not the test's to judge: pods would be evicted from one with others on it.
+        "evictionHard": dict.fromkeys(("memory.available", "nodefs.available", "imagefs.available"), "0%"),
         "imageGCHighThresholdPercent": 100,
         "resolvConf": "",
         "clusterDNS": [f"{SERVICE.rpartition('.')[0]}.10"],  # nobody serves there, and nobody asks
+        "volumePluginDir": FLEX_VOLUMES,
         "syncFrequency": "5s",
         "volumeStatsAggPeriod": "10s",
     }
@@ -68,6 +70,8 @@ root = "{root}/containerd"
 state = "/run/containerd"
 [grpc]
   address = "{RUNTIME}"
+[plugins."io.containerd.internal.v1.opt"]
+  path = "{root}/containerd-opt"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{PAUSE}"
   # Where root lacks CAP_SYS_RESOURCE, no process may become less likely to be killed than it is.

@@ -19,6 +19,15 @@ def test_the_policy_of_registries_is_free_of_mistakes_that_the_api_server_sees(d
     assert checked["typeChecking"] == {}, checked
 
 
+def test_what_the_node_writes_is_written_on_no_other(driver: Installation) -> None:
+    """Such as the machine that it runs on, or a cluster beside it, whose kubelet would clear it away."""
+    uid = driver.pod()["metadata"]["uid"]
+    logs = "/var/log/pods"
+
+    assert [path for path in driver.cluster.node.seen(logs).iterdir() if path.name.endswith(uid)]
+    assert not [path for path in Path("/").glob(f"{logs[1:]}/*") if path.name.endswith(uid)]
+
+
 def test_the_driver_keeps_three_of_roots_capabilities(driver: Installation) -> None:
     """The runtime gives privileged containers all of them."""
     status = Path(f"/proc/{driver.process()}/status").read_text(encoding="ascii")

@@ -64,7 +64,7 @@ def test_the_right_secret_helps_a_pod_that_had_the_wrong_one(
         "data": copy["data"],
     }
     driver.cluster.apply(wanted)
-    reader.until_ready(patience=90)
+    reader.until_ready()
 
     assert reader.content() == content(of_its_own)
 

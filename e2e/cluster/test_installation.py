@@ -9,12 +9,12 @@ import yaml
 from e2e.chart import CASES, ROOT
 from e2e.cluster import manifests
 from e2e.cluster.conftest import MakePod
-from e2e.cluster.installation import NAMESPACE, Installation
+from e2e.cluster.installation import NAMESPACE, RELEASE, Installation
 from e2e.cluster.kubernetes import Object
 from e2e.cluster.manifests import NAME
 from e2e.cluster.registries import Registries
 from e2e.node import content, succeeded
-from e2e.waiting import until
+from e2e.waiting import PATIENCE, until
 
 # What the API server knows only where the Prometheus operator is installed.
 OF_AN_OPERATOR = "monitoring.coreos.com/"
@@ -82,10 +82,12 @@ def test_a_driver_that_was_uninstalled_leaves_the_pods_their_models_and_cleans_u
     for reader in (stays, goes):
         reader.until_ready()
     fetched = registry.blobs_fetched(repository)
+    assert "csidriver.storage.k8s.io/model.csi.modelpack.org" in objects_of(driver)
 
     driver.uninstall()
     try:
         until(lambda: not driver.is_registered(), "kubelet forgets the driver")
+        until(lambda: not objects_of(driver), "all objects of the release are gone")
         assert stays.content() == goes.content() == content(of_its_own)
         goes.delete(wait=False)
         waits = pod("waits", reference)
@@ -93,11 +95,19 @@ def test_a_driver_that_was_uninstalled_leaves_the_pods_their_models_and_cleans_u
     finally:
         driver.install()
 
-    driver.cluster.wait("--for=delete", "pod/goes", patience=90)
-    waits.until_ready(patience=180)
+    driver.cluster.wait("--for=delete", "pod/goes", patience=2 * PATIENCE)
+    waits.until_ready(patience=2 * PATIENCE)
     assert stays.content() == waits.content() == content(of_its_own)
     assert stays.restarts() == 0
     assert registry.blobs_fetched(repository) == fetched
+
+
+def objects_of(driver: Installation) -> list[str]:
+    """The objects of the release that the API server has, of whatever kind."""
+    kubectl = driver.cluster.kubectl
+    kinds = succeeded(kubectl("api-resources", "--verbs=list", "--output=name")).split()
+    selector = f"--selector=app.kubernetes.io/instance={RELEASE}"
+    return succeeded(kubectl("get", ",".join(kinds), "--all-namespaces", selector, "--output=name")).split()
 
 
 def dry_run(installed: Installation, objects: list[Object]) -> int:

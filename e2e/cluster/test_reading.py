@@ -11,6 +11,7 @@ from e2e.cluster.manifests import NAME
 from e2e.cluster.pods import Pod
 from e2e.cluster.registries import Registries
 from e2e.node import content, succeeded
+from e2e.waiting import PATIENCE
 
 
 def test_a_pod_reads_its_model_byte_for_byte(
@@ -62,7 +63,8 @@ def test_replicas_of_a_model_server_share_one_download(
 
     driver.cluster.apply(*objects)
     try:
-        succeeded(kubectl("rollout", "status", server, f"--namespace={restricted}", "--timeout=60s", timeout=90))
+        rollout = ["rollout", "status", server, f"--namespace={restricted}", f"--timeout={PATIENCE}s"]
+        succeeded(kubectl(*rollout, timeout=PATIENCE + 30))
         replicas = pods.found(driver.cluster, restricted)
         contents = [replica.content() for replica in replicas]
     finally:
@@ -96,7 +98,7 @@ def test_pods_share_a_model_that_an_administrator_made_a_persistent_volume_of(
     finally:
         pods.delete_all(driver.cluster)
         for item in reversed(objects):
-            succeeded(driver.cluster.kubectl("delete", f"{item['kind']}/{item['metadata']['name']}", "--timeout=50s"))
+            succeeded(driver.cluster.kubectl("delete", f"{item['kind']}/{item['metadata']['name']}", timeout=PATIENCE))
 
     assert contents == [content(of_its_own)] * 3
 

@@ -1,16 +1,21 @@
 """Drivers, kubelets and nodes that go down and come back, while models are pulled and while pods read them."""
 
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
+from e2e.chart import CHART
 from e2e.cluster import images
 from e2e.cluster.conftest import MakePod
 from e2e.cluster.installation import Installation
 from e2e.cluster.reboot import reboot
 from e2e.cluster.registries import Registries, size_of
 from e2e.node import content, succeeded
+from e2e.waiting import PATIENCE
 
 Interrupt = Callable[[Installation], None]
 
@@ -19,9 +24,18 @@ def restarted(driver: Installation) -> None:
     driver.restart()
 
 
-def upgraded(driver: Installation) -> None:
+def upgraded_and_rolled_back(driver: Installation) -> None:
+    """To the next version of chart and driver, and by Helm back to this one."""
     driver.cluster.name_image(f"{images.DRIVER}:{images.TAG}", f"{images.DRIVER}:next")
-    driver.install(image={"repository": images.DRIVER, "tag": "next"})
+    with tempfile.TemporaryDirectory() as directory:
+        chart = shutil.copytree(CHART, Path(directory, CHART.name))
+        described = yaml.safe_load((chart / "Chart.yaml").read_text(encoding="utf-8"))
+        described |= {"version": "99.0.0", "appVersion": "next"}
+        (chart / "Chart.yaml").write_text(yaml.safe_dump(described), encoding="utf-8")
+        driver.install(chart, image={"repository": images.DRIVER})
+    assert driver.image() == f"{images.DRIVER}:next"
+    driver.roll_back()
+    assert driver.image() == f"{images.DRIVER}:{images.TAG}"
 
 
 def killed(driver: Installation) -> None:
@@ -35,19 +49,12 @@ def kubelet_restarted(driver: Installation) -> None:
     driver.cluster.until("kubelet", lambda: '"reader"' in driver.cluster.ask_kubelet("pods"))
 
 
-WAYS = pytest.mark.parametrize("interrupt", [restarted, upgraded, killed, kubelet_restarted])
-
-
-@pytest.fixture
-def restored(driver: Installation) -> Installation:
-    """The driver, which gets its first image back before the test."""
-    driver.install()
-    return driver
+WAYS = pytest.mark.parametrize("interrupt", [restarted, upgraded_and_rolled_back, killed, kubelet_restarted])
 
 
 @WAYS
 def test_pods_keep_their_models(
-    pod: MakePod, restored: Installation, registry: Registries, repository: str, of_its_own: Path, interrupt: Interrupt
+    pod: MakePod, driver: Installation, registry: Registries, repository: str, of_its_own: Path, interrupt: Interrupt
 ) -> None:
     registry.push(of_its_own, repository)
     reference = f"{registry.public}/{repository}:v1"
@@ -57,7 +64,7 @@ def test_pods_keep_their_models(
     assert reader.sh("sleep 600 3</model/config.json >/tmp/log 2>&1 & echo $! > /tmp/pid").returncode == 0
     fetched = registry.blobs_fetched(repository)
 
-    interrupt(restored)
+    interrupt(driver)
 
     assert reader.content() == content(of_its_own)
     assert reader.sh("cat /proc/$(cat /tmp/pid)/fd/3").stdout == (of_its_own / "config.json").read_text(
@@ -73,7 +80,7 @@ def test_pods_keep_their_models(
 
 @WAYS
 def test_pulls_go_on(
-    pod: MakePod, restored: Installation, registry: Registries, repository: str, of_its_own: Path, interrupt: Interrupt
+    pod: MakePod, driver: Installation, registry: Registries, repository: str, of_its_own: Path, interrupt: Interrupt
 ) -> None:
     registry.push(of_its_own, repository)
     registry.let(1 << 20)
@@ -81,13 +88,13 @@ def test_pulls_go_on(
     reader.until_told("^PullingModel")
     registry.let(1 << 18)
 
-    interrupt(restored)
+    interrupt(driver)
     registry.let()
-    reader.until_ready(patience=120)
+    reader.until_ready(patience=2 * PATIENCE)
 
     assert reader.content() == content(of_its_own)
     if interrupt is not kubelet_restarted:
-        assert restored.fetched(repository) < size_of(of_its_own), "what had arrived is not fetched again"
+        assert driver.fetched(repository) < size_of(of_its_own), "what had arrived is not fetched again"
 
 
 def test_pods_of_a_node_that_was_rebooted_have_their_models_without_a_download(

@@ -7,6 +7,7 @@ from e2e.cluster.conftest import MakePod
 from e2e.cluster.installation import Installation
 from e2e.cluster.registries import Registries, size_of
 from e2e.node import content
+from e2e.waiting import PATIENCE
 
 OF_KUBELET = 120  # seconds that it gives a call
 
@@ -16,11 +17,11 @@ def test_a_pull_that_takes_longer_than_kubelet_waits_ends_in_a_running_pod(
 ) -> None:
     registry.push(of_its_own, repository)
     with driver.changed(**driver.configured(pull_config={"publish_hold_in_seconds": 110})):
-        registry.let(size_of(of_its_own) // (OF_KUBELET + 15))
+        registry.let(size_of(of_its_own) // (OF_KUBELET + 5))
 
         reader = pod("reader", f"{registry.slow}/{repository}:v1")
         progress = reader.until_told(r"^PullingModel: .* \d+ ?%")
-        reader.until_ready(patience=OF_KUBELET + 60)
+        reader.until_ready(patience=OF_KUBELET + PATIENCE)
 
         assert repository in progress
         assert "DeadlineExceeded" in reader.until_told("^FailedMount")

@@ -6,6 +6,7 @@ from e2e.cluster.conftest import MakePod
 from e2e.cluster.installation import Installation
 from e2e.cluster.registries import Registries, size_of
 from e2e.node import content
+from e2e.waiting import PATIENCE
 
 
 def test_a_model_waits_for_room_until_another_is_not_read_any_more(
@@ -23,7 +24,7 @@ def test_a_model_waits_for_room_until_another_is_not_read_any_more(
         told = second.until_told("^FailedMount: .*ResourceExhausted")
         assert not second.is_ready()
         first.delete()
-        second.until_ready(patience=180)
+        second.until_ready(patience=2 * PATIENCE)
 
         assert second.content() == content(of_its_own)
         assert "disk_usage_limit" in told or "space" in told or "room" in told

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from e2e import programs, sandbox
 from e2e.cluster import init
-from e2e.waiting import PATIENCE, at_most
+from e2e.waiting import PATIENCE, at_most, until
 
 NAME, ADDRESS = "node1", "10.88.0.1"
 DIRECTORIES = "model-csi-cluster-"  # and the process that made them
@@ -109,13 +109,25 @@ def entered(logs: Path) -> Iterator[Namespaces]:
             parent.communicate()
             for daemon in node.daemons.values() if node else ():
                 programs.end(daemon.entrance)
-            _until_nobody_is_in(cgroup)
-            for hierarchy in init.hierarchies():
-                remove_cgroup(hierarchy / cgroup)
+            remove_cgroups(cgroup)
 
 
-def remove_cgroup(group: Path) -> None:
-    """Remove a control group with all below it, as far as no process is in it."""
+def remove_cgroups(path: str) -> None:
+    """Remove the control group of that path with all below it; its processes were killed, which takes them a moment."""
+    groups = [hierarchy / path for hierarchy in init.hierarchies()]
+    inhabited = [found for group in groups for found in group.rglob("cgroup.procs")]
+    until(lambda: not any(map(_processes_in, inhabited)), f"the processes in the control group {path} end")
+    for group in groups:
+        _remove(group)
+
+
+def _processes_in(group: Path) -> str:
+    with suppress(OSError):  # it has just been removed
+        return group.read_text(encoding="ascii")
+    return ""
+
+
+def _remove(group: Path) -> None:
     if group.is_dir():
         for directory, _, _ in os.walk(group, topdown=False):
             os.rmdir(directory)
@@ -128,16 +140,7 @@ def forget_the_dead() -> None:
             sandbox.remove(directory)
     for group in [path for hierarchy in init.hierarchies() for path in hierarchy.glob("model-csi-e2e-*")]:
         if not Path("/proc", group.name.rpartition("-")[2]).exists():
-            remove_cgroup(group)
-
-
-def _until_nobody_is_in(cgroup: str) -> None:
-    """The kernel kills what is in the namespaces when their first process dies; that takes it a moment."""
-    deadline = time.monotonic() + PATIENCE
-    groups = [path for hierarchy in init.hierarchies() for path in (hierarchy / cgroup).rglob("cgroup.procs")]
-    while any(group.exists() and group.read_text(encoding="ascii") for group in groups):
-        assert time.monotonic() < deadline, f"processes do not end: {[str(group) for group in groups]}"
-        time.sleep(0.05)
+            _remove(group)
 
 
 def _child_of(parent: "subprocess.Popen[bytes]") -> int:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from e2e.cluster.kubernetes import Kubernetes
-from e2e.cluster.namespaces import Namespaces
+from e2e.cluster.namespaces import Namespaces, remove_cgroups
 from e2e.node import succeeded
 from e2e.waiting import PATIENCE
 
@@ -23,10 +23,11 @@ def reboot(cluster: Kubernetes) -> None:
 
 
 def cut_power(node: Namespaces) -> None:
-    """End kubelet, containerd and all containers, and forget every mount and whatever was in memory."""
+    """End kubelet, containerd and all containers, and forget every mount, control group and whatever was in memory."""
     for name in ("kubelet", "containerd"):
         node.daemons[name].stop(signal.SIGKILL)
     _kill_descendants(node.init)
+    remove_cgroups(f"{node.cgroup}/kubepods")
     for below in ("/var/lib/kubelet", "/var/lib/model-csi", "/run"):
         for point in reversed(node.mounts(below)):
             succeeded(node.run("umount", "--lazy", point))

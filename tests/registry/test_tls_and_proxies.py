@@ -3,6 +3,8 @@
 import base64
 import io
 import ssl
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -242,3 +244,11 @@ def test_a_proxy_of_no_use_is_refused_without_its_password(proxy_url: str) -> No
         Proxies(proxy_url)
     assert "hunter2" not in str(caught.value)
     assert "hunter2" not in repr(Proxies("http://me:hunter2@p:1").choose(Url.parse("https://r.io/")))
+
+
+def test_requests_is_not_imported_before_the_first_request() -> None:
+    program = (
+        "import sys, csi_driver.app; from csi_driver.registry.transport import Transport; Transport(); "
+        "sys.exit(bool({'requests', 'urllib3'} & sys.modules.keys()))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False, env={}).returncode == 0

@@ -2,27 +2,16 @@
 
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from csi_driver.inflight import Lock
-from csi_driver.registry.transport.bulk import Bulk
-from csi_driver.registry.transport.control import Control
 from csi_driver.registry.transport.tls import stamp, tls_context
 from csi_driver.registry.trust import Trust
 
-
-@dataclass(frozen=True, slots=True)
-class Channel:
-    """Small exchanges and bodies of blobs, under one rule for certificates."""
-
-    tls: ssl.SSLContext
-    control: Control
-    bulk: Bulk
-
-    def close(self) -> None:
-        self.control.close()
-        self.bulk.close()
+if TYPE_CHECKING:
+    from csi_driver.registry.transport.channel import Channel
 
 
 class Channels:
@@ -34,23 +23,26 @@ class Channels:
     def __init__(
         self,
         *,
-        make: Callable[[ssl.SSLContext], Channel],
+        make: Callable[[ssl.SSLContext], "Channel"],
         ca_file: Callable[[], Path | None],
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._make = make
         self._ca_file = ca_file
-        self._plain = make(tls or tls_context())
+        self._tls = tls
+        self._plain: Channel | None = None
         self._lock = Lock()
         self._kept: dict[Trust, tuple[object, Channel]] = {}
 
-    def of(self, trust: Trust) -> Channel:
+    def of(self, trust: Trust) -> "Channel":
         """The channel for hosts that are trusted so; raises `Unavailable` where a file is missing or of no use."""
         ca_file = self._ca_file()
         if ca_file is not None:
             trust = replace(trust, authorities=(*trust.authorities, ca_file))
         if not trust.authorities and not trust.clients:
-            return self._plain
+            with self._lock:
+                self._plain = self._plain or self._make(self._tls or tls_context())
+                return self._plain
         now = stamp(trust)
         with self._lock:
             then, channel = self._kept.get(trust, (None, None))
@@ -65,6 +57,6 @@ class Channels:
     def close(self) -> None:
         """Close the connections that are kept alive."""
         with self._lock:
-            kept = [channel for _, channel in self._kept.values()]
-        for channel in (self._plain, *kept):
+            kept = [channel for channel in (self._plain, *(each for _, each in self._kept.values())) if channel]
+        for channel in kept:
             channel.close()

@@ -6,8 +6,6 @@ from typing import Self
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies
 
-from requests.utils import select_proxy, should_bypass_proxies
-
 from csi_driver.errors import InvalidRequest
 from csi_driver.registry.url import Url
 
@@ -53,6 +51,8 @@ class Proxies:
 
     def choose(self, url: Url) -> Proxy | None:
         """None for a direct connection, which this machine itself always gets."""
+        from requests.utils import should_bypass_proxies  # noqa: PLC0415  see channel.py
+
         if url.is_loopback or should_bypass_proxies(str(url), no_proxy=None):
             return None
         if self._configured:
@@ -61,5 +61,10 @@ class Proxies:
 
 
 def _of_environment(url: str) -> Proxy | None:
-    text = select_proxy(url, getproxies())
+    proxies = getproxies()
+    if not proxies:
+        return None
+    from requests.utils import select_proxy  # noqa: PLC0415  see channel.py
+
+    text = select_proxy(url, proxies)
     return Proxy.parse(text) if text else None

@@ -5,8 +5,6 @@ import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
-import requests
-
 from csi_driver.errors import Unavailable
 from csi_driver.registry.trust import Trust
 
@@ -20,7 +18,9 @@ def tls_context(*authorities: Path, clients: Sequence[tuple[Path, Path]] = ()) -
     context = ssl.create_default_context()
     system = ssl.get_default_verify_paths()
     if system.cafile is None and system.capath is None:
-        context.load_verify_locations(requests.certs.where())
+        from requests import certs  # noqa: PLC0415  hardly ever needed
+
+        context.load_verify_locations(certs.where())
     for path in authorities:
         try:
             context.load_verify_locations(path)

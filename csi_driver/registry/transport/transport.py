@@ -1,18 +1,19 @@
-"""Sending one request: small ones over requests, bodies of blobs over http.client."""
+"""Sending one request, the way that leads to its host."""
 
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from csi_driver import __version__
-from csi_driver.registry.message import Answer, Payload, Request
+from csi_driver.registry.message import Answer, Request
 from csi_driver.registry.retry import TooLate
-from csi_driver.registry.transport.bulk import Bulk
-from csi_driver.registry.transport.channels import Channel, Channels
-from csi_driver.registry.transport.control import Control
-from csi_driver.registry.transport.failures import FAILURES, failure, root
+from csi_driver.registry.transport.channels import Channels
 from csi_driver.registry.transport.proxies import Proxies
 from csi_driver.registry.trust import NO_MORE
+
+if TYPE_CHECKING:
+    from csi_driver.registry.transport.channel import Channel
 
 USER_AGENT = f"model-csi-driver/{__version__}"
 
@@ -43,12 +44,10 @@ class Transport:
             "exchange_timeout": exchange_timeout,
         }
 
-        def channel(tls: ssl.SSLContext) -> Channel:
-            return Channel(
-                tls,
-                Control(tls=tls, proxy_tls=self._proxy_tls, user_agent=USER_AGENT, **timeouts),
-                Bulk(tls=tls, proxy_tls=self._proxy_tls, user_agent=USER_AGENT, **timeouts),
-            )
+        def channel(tls: ssl.SSLContext) -> "Channel":
+            from csi_driver.registry.transport.channel import Channel  # noqa: PLC0415  it says why
+
+            return Channel(tls=tls, proxy_tls=self._proxy_tls, user_agent=USER_AGENT, timeouts=timeouts)
 
         self._channels = Channels(make=channel, ca_file=ca_file, tls=tls)
 
@@ -57,12 +56,7 @@ class Transport:
         if request.deadline.remaining() == 0:
             raise TooLate(f"no time is left to ask {request.url.authority}: the requests before took too long")
         proxy = self._proxies.choose(request.url)
-        channel = self._channels.of(request.trust)
-        carrier = channel.bulk if request.bulk or isinstance(request.body, Payload) else channel.control
-        try:
-            return carrier.send(request, proxy)
-        except FAILURES as error:
-            raise failure(error, request.url, proxy) from root(error)
+        return self._channels.of(request.trust).send(request, proxy)
 
     def close(self) -> None:
         """Close the connections that are kept alive."""

@@ -67,7 +67,8 @@ class BlobSource:
         """The bytes from `start` up to `stop`, or to the end.
 
         A request for the whole blob carries no Range. Raises `RangeIgnored` when the answer is not the range asked for,
-        `ContentMismatch` when the registry's blob has another size than the descriptor says, and as `Session.ask` does.
+        `UnsupportedArtifact` when all hosts say that their blob has another size than the descriptor does, as nothing
+        that they could send would be the blob, and as `Session.ask` does.
         A host whose answer breaks off is not asked for this blob again if there is another.
         """
         span = _Span(start, self._size if stop is None else stop, self._size)
@@ -123,7 +124,7 @@ class BlobSource:
             answer = session.send_signed(self._request(signed, span))
             if answer.stream is not None:
                 return self._accept(session, answer, span, None)
-        except Unavailable:
+        except (Unavailable, UnsupportedArtifact):
             pass
         self._signed.pop(session, None)
         return None
@@ -164,7 +165,7 @@ class BlobSource:
         elif answer.status != 200:
             raise Unavailable(f"{host} answered {answer.status} for {self._what}, of which no part was asked for")
         elif length is not None and length != self._size:
-            raise ContentMismatch(f"{host} has {length} bytes for {self._what}, whose descriptor says {self._size}")
+            raise _other_size(host, str(length), self._what, self._size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,13 +189,17 @@ class _Span:
         if answer.status == 206 and match and int(match[1]) == self.start and int(match[2]) < self.stop:
             if match[3] in ("*", str(self.size)):
                 return
-            raise ContentMismatch(
-                f"{answer.url.authority} has {match[3]} bytes for {what}, whose descriptor says {self.size}"
-            )
+            raise _other_size(answer.url.authority, match[3], what, self.size)
         raise RangeIgnored(
             f"{answer.url.authority} answered {answer.status} with the range {given[:60]!r} "
             f"to a request for bytes {self.start}-{self.stop - 1} of {what}"
         )
+
+
+def _other_size(host: str, given: str, what: str, size: int) -> UnsupportedArtifact:
+    return UnsupportedArtifact(
+        f"{host} has {given[:20]} bytes for {what}, whose descriptor says {size}: push the model again"
+    )
 
 
 class _Opened:

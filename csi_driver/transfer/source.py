@@ -47,7 +47,8 @@ class Source(Protocol):
     def open(self, start: int, stop: int | None, /) -> Body:
         """The bytes from `start` up to, not including, `stop`; all the rest for None.
 
-        Raises `RangeIgnored` when only the whole blob can be had, and `Unavailable` when trying again later may help.
+        Raises `RangeIgnored` when only the whole blob can be had, and `Unavailable` when it cannot be had now, although
+        the source has asked for it as often as makes sense.
         """
 
 

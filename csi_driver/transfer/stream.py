@@ -16,10 +16,10 @@ _WORTH_A_RETRY = 256 << 10
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How often a broken request is made again while nothing arrives, and how many seconds lie between two of them.
+    """How often a body that broke off is asked for again while nothing arrives, and how many seconds lie between.
 
-    The pause doubles from one to the next, up to `longest_pause`; a server's own wish (Retry-After) may lengthen it up
-    to the same bound. A request is broken, too, when for `window` seconds it brings less than `slowest` bytes a second:
+    The pause doubles from one to the next, up to `longest_pause`. How often a request is made that is not even answered
+    is the source's business. A body is broken, too, when for `window` seconds it brings less than `slowest` bytes a second:
     what drips would never meet a timeout.
     """
 
@@ -68,6 +68,7 @@ class Stream:
         self._forgiven_at = start
         self._ranges_only = ranges_only
         self._whole_only = False
+        self._to_skip = 0
 
     def fill(self, view: memoryview) -> int:
         """Fill `view` unless the part ends before; returns how many bytes.
@@ -117,8 +118,11 @@ class Stream:
 
     def _receive(self, view: memoryview) -> int:
         while True:
+            body = self._opened()
             try:
-                count = self._some(self._opened(view), view)
+                if self._to_skip:
+                    self._skip(body, view)
+                count = self._some(body, view)
             except Unavailable as error:
                 self.close()
                 self._recover(error)
@@ -143,25 +147,30 @@ class Stream:
             self.held_back += pause
             self._pause(pause)
 
-    def _opened(self, scratch: memoryview) -> Body:
-        """The body under way, or a new one that is at `position`."""
+    def _opened(self) -> Body:
+        """The body under way, or a new one; of that, `_to_skip` bytes come before `position`."""
         if self._body is not None:
             return self._body
         whole = self._whole_only or (self.position == 0 and self.stop == self._blob.size and not self._ranges_only)
-        body = self._source.open(0, None) if whole else self._source.open(self.position, self.stop)
+        try:
+            body = self._source.open(0, None) if whole else self._source.open(self.position, self.stop)
+        except RangeIgnored:
+            if self._ranges_only or whole:
+                raise
+            self._whole_only = True
+            return self._opened()
         with self._changed:
             self._body, self._recent = body, Pace()
+            self._to_skip = self.position if whole else 0
             aborted = self._aborted
         if aborted:
             body.abort()
-        if whole:
-            self._skip(body, self.position, scratch)
         return body
 
-    def _skip(self, body: Body, count: int, scratch: memoryview) -> None:
-        while count:
-            passed = self._some(body, scratch[:count])
-            count -= passed
+    def _skip(self, body: Body, scratch: memoryview) -> None:
+        while self._to_skip:
+            passed = self._some(body, scratch[: self._to_skip])
+            self._to_skip -= passed
             if self._drips():
                 raise self._dripping()
             self._pay(passed)
@@ -182,16 +191,11 @@ class Stream:
 
     def _recover(self, error: Unavailable) -> None:
         """Return when it is time to ask again."""
-        if isinstance(error, RangeIgnored) and self._ranges_only:
-            raise error
-        if isinstance(error, RangeIgnored) and not self._whole_only:
-            self._whole_only = True
-            return
         self._failures += 1
         if self._failures > self._patience.attempts:
             raise error
         pause = self._patience.pause * 2 ** (self._failures - 2) if self._failures > 1 else 0.0
-        self._pause(min(max(pause, error.retry_after or 0.0), self._patience.longest_pause))
+        self._pause(min(pause, self._patience.longest_pause))
 
     def _pause(self, seconds: float) -> None:
         with self._changed:

@@ -250,6 +250,13 @@ def test_a_refusal_is_passed_on_at_once(bench: Bench) -> None:
     assert len(source.opened) == 1
 
 
+def test_what_the_source_has_given_up_is_not_asked_for_again(bench: Bench) -> None:
+    source = MemorySource(BIG).refusing(*[Unavailable("gave up after 8 tries in 46 s")] * 9)
+    with pytest.raises(Unavailable, match="gave up after 8 tries"):
+        bench.fetch(BIG, Packing.RAW, source=source)
+    assert len(source.opened) == 1
+
+
 def test_a_refusal_after_some_bytes_is_passed_on(bench: Bench) -> None:
     source = MemorySource(BIG).breaking_after(500_000)
 
@@ -278,7 +285,7 @@ def test_a_stop_ends_a_transfer_whose_body_hangs(bench: Bench, packing: Packing)
 
 def test_a_stop_ends_a_pause_between_requests(bench: Bench) -> None:
     bench.patience = Patience(attempts=5, pause=3600.0, longest_pause=3600.0)
-    source = MemorySource(BIG).refusing(*[Unavailable("busy")] * 3)
+    source = MemorySource(BIG).breaking_after(0, 0, 0)
     threading.Thread(target=bench.stop.set).start()
     with pytest.raises(Stopping):
         bench.fetch(BIG, Packing.RAW, source=source)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from csi_driver.errors import ContentMismatch, Stopping, Unavailable
+from csi_driver.errors import ContentMismatch, Stopping, Unavailable, UnsupportedArtifact
 from csi_driver.inflight import spawn
 from csi_driver.oci.descriptor import Descriptor
 from csi_driver.oci.digest import Digest
@@ -120,7 +120,7 @@ def test_damage_on_the_way_is_noticed(bench: Bench, registry: EmbeddedRegistry, 
 def test_a_blob_of_another_size_is_noticed(bench: Bench, registry: EmbeddedRegistry, serve: Serve) -> None:
     source = serve(DATA)
     faulty(registry, Fault(extra=b"more"))
-    with pytest.raises(ContentMismatch):
+    with pytest.raises(UnsupportedArtifact):
         bench.fetch(DATA, Packing.RAW, source=source)
 
 

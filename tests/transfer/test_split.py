@@ -163,11 +163,14 @@ def test_a_server_that_begins_to_refuse_ranges_is_heard_out(splitting: Bench) ->
 
 
 def test_only_the_range_that_broke_is_asked_for_again(splitting: Bench) -> None:
-    def break_off(start: int, number: int) -> None:
-        if start == 7 * SMALL and number < 3:
+    broken: list[int] = []
+
+    def break_off(start: int, body: MemoryBody) -> None:
+        if start == 7 * SMALL and len(broken) < 2:
+            broken.append(start)
             raise Unavailable("broken")
 
-    source = Ranges(DATA, on_open=break_off)
+    source = Ranges(DATA, on_read=break_off)
     splitting.fetch(DATA, Packing.RAW, source=source)
     assert splitting.content.read_bytes() == DATA
     assert len(source.opened) == len(set(source.opened)) + 2

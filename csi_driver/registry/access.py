@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from csi_driver.errors import Unauthenticated
+from csi_driver.errors import Unauthenticated, Unavailable
 from csi_driver.inflight import Lock
 from csi_driver.registry.challenge import Challenge, parse_challenges
 from csi_driver.registry.credential import Credential
@@ -28,9 +29,18 @@ class Grant:
     reused: bool = False
     expires_at: float = math.inf
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be shown of it should a server echo it."""
+        sent = (self.header or "").partition(" ")[2]
+        return (sent, *(self.credential.secrets if self.credential else ()))
+
 
 class Access:
     """The credentials for one repository, tried in turn, each only after the registry asked for one.
+
+    Where the token service accepts none of them, which may have expired, it is asked for nobody's token: with that can
+    be read what is for everybody.
 
     Threads that are refused at the same time share one new grant: getting one happens under the lock, so that a pull
     over many connections asks the token service once. When all credentials are refused after the registry had let one
@@ -58,6 +68,7 @@ class Access:
         self._challenges: tuple[Challenge, ...] = ()
         self._grant = Grant()
         self._proven: Grant | None = None
+        self._rejection = ""
 
     @property
     def has_credentials(self) -> bool:
@@ -71,8 +82,9 @@ class Access:
 
     @property
     def rounds(self) -> int:
-        """More tries than one request can need: as nobody, and each credential with an old and a new token."""
-        return 2 * len(self._credentials) + 2
+        """More tries than one request can need: as nobody, and each credential with an old and a new token, and again
+        as nobody with a token."""
+        return 2 * len(self._credentials) + 4
 
     @property
     def reader(self) -> Credential | None:
@@ -96,6 +108,8 @@ class Access:
             if grant is not self._grant:
                 return self._grant
             self._challenges = parse_challenges(header) or self._challenges
+            if self._is_last_resort(grant):
+                reason = self._rejection
             if grant.header is None:
                 self._grant = self._first_accepted(0, fresh=False, refusal=reason)
             elif grant.wanted and (grant.reused or grant is self._proven):
@@ -105,13 +119,18 @@ class Access:
             return self._grant
 
     def denied(self, grant: Grant) -> Grant | None:
-        """What to send after a 403: the next credential, if there is one that the token service accepts."""
+        """What to send after a 403: the next credential, if there is one that the token service accepts.
+
+        Raises `Unauthenticated` if it had accepted none, and nobody in particular was refused now.
+        """
         with self._lock:
             if grant is not self._grant:
                 return self._grant
             try:
-                self._grant = self._first_accepted(grant.number + 1, fresh=False, refusal="")
+                self._grant = self._first_accepted(grant.number + 1, fresh=False, refusal=self._rejection)
             except Unauthenticated:
+                if self._is_last_resort(grant):
+                    raise
                 return None
             return self._grant
 
@@ -120,12 +139,16 @@ class Access:
 
         When there is none the next request starts from the beginning.
         """
-        reason = refusal
+        reason, is_rejected = refusal, False
         for candidate in range(number, len(self._credentials)):
             try:
-                return self._authorise(candidate, fresh=fresh and candidate == number)
+                return self._authorise(self._credentials[candidate], candidate, fresh=fresh and candidate == number)
             except Rejected as error:
-                reason = str(error)
+                reason, is_rejected = str(error), True
+        if is_rejected and self.has_credentials:
+            self._rejection = reason
+            with suppress(Rejected, Unavailable):
+                return self._authorise(None, len(self._credentials), fresh=False)
         if self._renew():
             return self._first_accepted(0, fresh=False, refusal=reason)
         self._grant = Grant()
@@ -142,16 +165,18 @@ class Access:
         self._credentials = credentials
         return True
 
-    def _authorise(self, number: int, *, fresh: bool) -> Grant:
+    def _is_last_resort(self, grant: Grant) -> bool:
+        return grant.header is not None and grant.number == len(self._credentials)
+
+    def _authorise(self, credential: Credential | None, number: int, *, fresh: bool) -> Grant:
         """Answer the challenge, Bearer before Basic; raises `Rejected`."""
-        credential = self._credentials[number]
         if credential and credential.registry_token:
             return Grant(f"Bearer {credential.registry_token}", number, credential)
         refusal = "it does not say how to authenticate"
         for challenge in sorted(self._challenges, key=lambda one: one.scheme != "bearer"):
             try:
                 if challenge.scheme == "bearer":
-                    return self._bearer(challenge, number, fresh=fresh)
+                    return self._bearer(challenge, credential, number, fresh=fresh)
                 if challenge.scheme == "basic" and credential and credential.basic:
                     return Grant(credential.basic, number, credential)
                 refusal = f"it wants {challenge.scheme[:20]!r} authentication"
@@ -159,8 +184,8 @@ class Access:
                 refusal = str(error)
         raise Rejected(refusal)
 
-    def _bearer(self, challenge: Challenge, number: int, *, fresh: bool) -> Grant:
-        wanted = self._token_request(challenge, self._credentials[number])
+    def _bearer(self, challenge: Challenge, credential: Credential | None, number: int, *, fresh: bool) -> Grant:
+        wanted = self._token_request(challenge, credential)
         token: Token | None = None if fresh else self._tokens.known(wanted)
         reused = token is not None
         if token is None:

@@ -2,14 +2,17 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from csi_driver.errors import AccessDenied, DriverError, NotFound, Unavailable, UnsupportedArtifact
+from csi_driver.oci import ijson
 from csi_driver.registry.message import Answer
 from csi_driver.registry.retry import Transient, parse_retry_after
 
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LONGEST = 200
+_LEAST_SECRET = 4  # letters; to leave out every "a" of a text would tell more than it hides
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _TAG = re.compile(r"<[^>]*>")
 _WARNING = re.compile(r'299 [^ ]+ "((?:[^"\\]|\\.)*)"')
@@ -43,6 +46,19 @@ def details(answer: Answer) -> str:
     return shorten(text)
 
 
+def hiding(answer: Answer, secrets: Iterable[str]) -> Answer:
+    """The answer without these secrets in its body, should a server have echoed what it was sent.
+
+    Before anything of it is shown, as of what is shortened first the beginning of a secret might be left.
+    """
+    body = answer.body
+    for secret in secrets:
+        if len(secret) >= _LEAST_SECRET:
+            for form in (secret, json.dumps(secret)[1:-1]):
+                body = body.replace(form.encode(), b"***")
+    return replace(answer, body=body)
+
+
 def shorten(text: str) -> str:
     """Printable, on one line, and of bearable length: fit for the events of a Pod."""
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
@@ -57,8 +73,8 @@ def warnings(answer: Answer) -> tuple[str, ...]:
 def _codes(text: str) -> str:
     """Codes and messages of the distribution API's error body, or the error of an OAuth 2 answer."""
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
+        document = ijson.loads(text.encode())
+    except ValueError:
         return ""
     if not isinstance(document, Mapping):
         return ""

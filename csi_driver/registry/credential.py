@@ -39,6 +39,8 @@ class Credential:
             identity_token, password = password, ""
         if registry_token and not _HEADER_SAFE.fullmatch(registry_token):
             return None
+        if not _are_text(username, password, identity_token):
+            return None
         if not (registry_token or identity_token or username):
             return None
         return cls(username, password, identity_token, registry_token)
@@ -55,16 +57,24 @@ class Credential:
         """The same with the identity token for a password: for token services that know no POST."""
         return _basic(self.username or _IDENTITY_USER, self.identity_token)
 
-    def hide_in(self, text: str) -> str:
-        """The text without the secrets in it, should a server have echoed one."""
-        for secret in (self.password, self.identity_token, self.registry_token):
-            if secret:
-                text = text.replace(secret, "***")
-        return text
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """All that must not be shown should a server echo it, also as it is sent."""
+        sent = (one.partition(" ")[2] for one in (self.basic, self.basic_of_identity_token) if one)
+        return (*sent, self.password, self.identity_token, self.registry_token)
 
 
 def _basic(username: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
+
+
+def _are_text(*texts: str) -> bool:
+    """Whether all can be written in UTF-8: the escapes of JSON can spell what no text has, half of a surrogate pair."""
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _text(entry: Mapping[str, object], key: str) -> str:

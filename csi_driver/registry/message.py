@@ -67,7 +67,7 @@ class Answer:
 
     url: Url
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
     stream: Stream | None = None
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from csi_driver import log
 from csi_driver.errors import Unauthenticated
 from csi_driver.registry.access import Access, Grant
-from csi_driver.registry.answers import details, refusal, warnings
+from csi_driver.registry.answers import details, hiding, refusal, warnings
 from csi_driver.registry.credential import Credential
 from csi_driver.registry.host import Host
 from csi_driver.registry.message import Answer, Request, Send
@@ -58,7 +58,7 @@ class Session:
         """One try; raises as `ask` does, and `Transient` for what is worth another one."""
         grant = self._access.grant()
         returned = False
-        missing: Answer | None = None
+        decisive: Answer | None = None
         for _ in range(self._access.rounds + 1):
             answer = self._exchange(request, grant)
             if answer.status < 300 or answer.status in also:
@@ -66,16 +66,16 @@ class Session:
             if not returned and self._is_expired_signature(request, answer):
                 returned = True  # the registry gives a new one
                 continue
-            if answer.status == 404 and grant.header is not None:
-                missing = answer
+            if grant.credential and (answer.status == 404 or (answer.status == 403 and decisive is None)):
+                decisive = answer
             try:
                 another = self._another_grant(grant, request, answer)
             except Unauthenticated:
-                if missing is None:
+                if decisive is None:
                     raise
                 another = None
             if another is None:
-                raise refusal(missing or answer, what)
+                raise refusal(decisive or answer, what)
             grant = another
         raise Unauthenticated(
             f"registry {self.host.root.authority} keeps refusing what it has just accepted for {what}"
@@ -86,6 +86,9 @@ class Session:
         answer = follow(self._send, self._addressed(request, grant))
         if answer.status != 401 or not self._is_own(answer.url):
             self._access.accepted(grant)
+        if answer.status >= 300:
+            own = self.host.headers.get("authorization", "")
+            answer = hiding(answer, (*grant.secrets, own, own.rpartition(" ")[2]))
         for text in warnings(answer):
             if text not in self._warnings:
                 self._warnings.add(text)
@@ -117,7 +120,8 @@ class Session:
         if answer.status in (403, 404) and grant.header is None and self._access.has_credentials:
             header = self._challenge()
             return self._access.refused(grant, header, details(answer)) if header else None
-        hides = answer.status == 404 and request.method == "GET" and self._access.has_several
+        has_more = self._access.has_several or (self._access.has_credentials and grant.credential is None)
+        hides = answer.status == 404 and request.method == "GET" and has_more
         return self._access.denied(grant) if answer.status == 403 or hides else None
 
     def _challenge(self) -> str | None:

@@ -1,15 +1,15 @@
 """Bearer tokens: what a token service gives for a credential (distribution-spec "Token Authentication", RFC 6749)."""
 
-import json
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from csi_driver.errors import Unavailable
 from csi_driver.inflight import Lock
-from csi_driver.registry.answers import details, refusal
+from csi_driver.oci import ijson
+from csi_driver.registry.answers import details, hiding, refusal
 from csi_driver.registry.credential import Credential
 from csi_driver.registry.message import Answer, Request, Send
 from csi_driver.registry.redirect import follow
@@ -106,19 +106,21 @@ def _refresh(wanted: TokenRequest, credential: Credential) -> Request:
 def _accepted(answer: Answer, credential: Credential | None) -> Answer:
     if answer.status == 200:
         return answer
-    told = credential.hide_in(details(answer)) if credential else details(answer)
+    answer = hiding(answer, credential.secrets if credential else ())
     if answer.status in (400, 401, 403):
+        told = details(answer)
         raise Rejected(f"{answer.url.place} answered {answer.status}{f' ({told})' if told else ''}")
-    error = refusal(replace(answer, body=told.encode()), "a token")
+    error = refusal(answer, "a token")
     raise error if isinstance(error, Unavailable) else Unavailable(str(error))
 
 
 def _read(answer: Answer, wanted: TokenRequest, began: float) -> Token:
     try:
-        document = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        document = None
-    value = (document.get("token") or document.get("access_token")) if isinstance(document, Mapping) else None
+        read = ijson.loads(answer.body)
+    except ValueError:
+        read = None
+    document = read if isinstance(read, Mapping) else {}
+    value = document.get("token") or document.get("access_token")
     if not isinstance(value, str) or not _TOKEN_TEXT.fullmatch(value):
         raise Unavailable(f"the token service {wanted.realm.place} answered without a token")
     seconds = document.get("expires_in")

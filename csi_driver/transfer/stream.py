@@ -19,8 +19,8 @@ class Patience:
     """How often a body that broke off is asked for again while nothing arrives, and how many seconds lie between.
 
     The pause doubles from one to the next, up to `longest_pause`. How often a request is made that is not even answered
-    is the source's business. A body is broken, too, when for `window` seconds it brings less than `slowest` bytes a second:
-    what drips would never meet a timeout.
+    is the source's business. A body is broken, too, when for `window` seconds it brings less than `slowest` bytes a
+    second: what drips would never meet a timeout.
     """
 
     attempts: int = 5

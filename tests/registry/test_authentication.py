@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from csi_driver.errors import AccessDenied, NotFound, Unauthenticated, Unavailable
+from csi_driver.errors import AccessDenied, DriverError, NotFound, Unauthenticated, Unavailable
 from csi_driver.registry.credential import Credential
 from csi_driver.registry.keychain import Keychain
 from tests.fixtures.faults import Fault
@@ -146,6 +146,74 @@ def test_a_wrong_password_is_told_without_it(client: Client, auth: str) -> None:
             client.repository(registry.reference("team/model", "v1"), user("ann", "hunter2")).manifest("v1")
     assert "does not accept the credentials found for team/model" in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("auth", ["basic", "bearer"])
+@pytest.mark.parametrize("status", [400, 403, 404, 503])
+def test_a_registry_that_echoes_what_it_was_sent_is_told_without_it(
+    client: Client, auth: Literal["basic", "bearer"], status: int
+) -> None:
+    client.patience = 0.0
+    with EmbeddedRegistry(auth=auth, users={"ann": 'hunter"2/'}) as registry:
+        registry.push_model("team/model", "v1", FILES)
+        repository = client.repository(registry.reference("team/model", "v1"), user("ann", 'hunter"2/'))
+        repository.manifest("v1")
+        sent = registry.requests[-1].headers["authorization"].partition(" ")[2]
+        echo = json.dumps({"errors": [{"code": f"got {sent}", "message": 'ann:hunter"2/'}]}).encode()
+        registry.faults.add(Fault(status=status, body=echo), path="/v2/*/manifests/*")
+        with pytest.raises(DriverError, match=rf"answered {status} \(got \*\*\*: ann:\*\*\*\)") as caught:
+            repository.manifest("v1")
+    assert sent not in str(caught.value)
+    assert "hunter" not in str(caught.value)
+
+
+def test_of_a_long_secret_that_is_echoed_not_even_the_beginning_is_told(client: Client) -> None:
+    secret = "eyJ" + "x" * 1000
+    with EmbeddedRegistry(auth="bearer") as registry:
+        registry.faults.add(Fault(status=401, body=f"wrong: {secret}".encode()), server="tokens", method="*")
+        keychain = keychain_of(registry, json.dumps({"identitytoken": secret}))
+        with pytest.raises(Unauthenticated, match=r"answered 401 \(wrong: \*\*\*\)") as caught:
+            client.repository(registry.reference("team/model", "v1"), keychain).manifest("v1")
+    assert "eyJ" not in str(caught.value)
+
+
+def test_a_credential_that_is_no_text_is_passed_over(client: Client) -> None:
+    with EmbeddedRegistry(auth="basic", users={"ann": "a"}) as registry:
+        registry.push_model("team/model", "v1", FILES)
+        entries = ['{"username": "ann", "password": "\\ud800"}', '{"identitytoken": "\\udfff"}']
+        for entry in entries:
+            keychain = keychain_of(registry, entry).then(user("ann", "a"))
+            client.repository(registry.reference("team/model", "v1"), keychain).manifest("v1")
+
+
+def test_what_is_for_everybody_is_read_although_the_credentials_have_expired(client: Client) -> None:
+    grants = {"": ["public/*"], "ann": ["*"]}
+    with EmbeddedRegistry(auth="bearer", users={"ann": "a"}, grants=grants) as registry:
+        registry.push_model("public/model", "v1", FILES)
+        expired = user("ann", "expired").then(user("bob", "gone"))
+        fetched = client.repository(registry.reference("public/model", "v1"), expired).manifest("v1")
+        assert fetched.reader is None
+        assert registry.count(server="tokens") == 3
+
+
+@pytest.mark.parametrize("hides", [None, 403, 404])
+def test_who_is_not_let_in_with_expired_credentials_is_told_of_these(client: Client, hides: int | None) -> None:
+    with EmbeddedRegistry(auth="bearer", users={"ann": "a"}) as registry:
+        registry.push_model("team/model", "v1", FILES)
+        if hides:
+            registry.faults.add(
+                Fault(status=hides), path="*/manifests/*", when=lambda seen: "authorization" in seen.headers
+            )
+        with pytest.raises(Unauthenticated, match=r"does not accept the credentials.*incorrect username or pass"):
+            client.repository(registry.reference("team/model", "v1"), user("ann", "expired")).manifest("v1")
+
+
+def test_that_one_credential_may_not_is_told_before_that_another_is_wrong(client: Client) -> None:
+    with EmbeddedRegistry(auth="bearer", users={"ann": "a"}, grants={"ann": []}) as registry:
+        registry.access.refusal = 403
+        keychain = user("ann", "a").then(user("bob", "gone"))
+        with pytest.raises(AccessDenied, match="requested access to the resource is denied"):
+            client.repository(registry.reference("team/model", "v1"), keychain).manifest("v1")
 
 
 def test_a_known_user_without_rights_is_denied(client: Client) -> None:

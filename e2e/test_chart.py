@@ -240,6 +240,9 @@ def test_the_packed_chart_is_the_chart(helm: Helm, tmp_path: Path) -> None:
     "values",
     [
         {"tolerance": []},
+        {"config": None},  # as in a file with a section of which all is commented out
+        {"kubeletDir": None},
+        {"metrics": {"port": None}},
         {"config": {"rootDirectory": "/models"}},
         {"config": {"rootDir": "models"}},
         {"config": {"root_dir": "/models"}},

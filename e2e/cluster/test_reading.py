@@ -1,9 +1,13 @@
 """What pods see of their models under a real kubelet."""
 
+import os
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from e2e.chart import ROOT
 from e2e.cluster import manifests, pods
 from e2e.cluster.conftest import MakePod
 from e2e.cluster.installation import Installation
@@ -11,7 +15,7 @@ from e2e.cluster.manifests import NAME
 from e2e.cluster.pods import Pod
 from e2e.cluster.registries import Registries
 from e2e.node import content, succeeded
-from e2e.waiting import PATIENCE
+from e2e.waiting import PATIENCE, until
 
 
 def test_a_pod_reads_its_model_byte_for_byte(
@@ -144,7 +148,7 @@ def test_a_reference_that_means_nothing_is_told_to_the_pod(pod: MakePod, registr
 
 
 def test_the_node_is_labelled_with_the_models_that_it_has(
-    pod: MakePod, driver: Installation, registry: Registries, repository: str, model: Path
+    pod: MakePod, driver: Installation, registry: Registries, repository: str, model: Path, tmp_path: Path
 ) -> None:
     registry.push(model, repository)
     before = labels_of_models(driver)
@@ -152,7 +156,22 @@ def test_the_node_is_labelled_with_the_models_that_it_has(
     pod("reader", f"{registry.public}/{repository}:v1").until_ready()
     driver.restart()
 
-    assert before < labels_of_models(driver)
+    until(lambda: before < labels_of_models(driver), "the node is labelled")
+    succeeded(script_of_the_documentation(driver, tmp_path))
+    assert labels_of_models(driver) == set()
+
+
+def script_of_the_documentation(driver: Installation, scratch: Path) -> "subprocess.CompletedProcess[str]":
+    """Run what docs/install.md has against the labels that stay."""
+    [script] = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "install.md").read_text(encoding="utf-8"), re.DOTALL)
+    (scratch / "kubectl").symlink_to(driver.cluster.programs["kubectl"])
+    environment = {
+        **driver.cluster.environment,
+        "KUBECONFIG": str(driver.cluster.keys / "admin.kubeconfig"),
+        "PATH": f"{scratch}:{os.environ['PATH']}",
+    }
+    command = driver.cluster.node.connect("sh", "-ec", script)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
 
 def labels_of_models(driver: Installation) -> set[str]:

@@ -12,13 +12,12 @@ from csi_driver.cli.exits import MEANINGS
 from csi_driver.config import IGNORED, Config, load
 from csi_driver.csi.status import CODES
 from csi_driver.errors import AccessDenied, DriverError
-from csi_driver.host.tree import MAX_DEPTH
 from csi_driver.oci.config_blob import MAX_CONFIG_BYTES
 from csi_driver.oci.descriptor import Descriptor
 from csi_driver.oci.digest import EMPTY_DIGEST, Digest
 from csi_driver.oci.layout import plan
 from csi_driver.oci.manifest import MAX_MANIFEST_BYTES, OCI_MANIFEST, Manifest
-from csi_driver.oci.paths import MAX_COMPONENT_BYTES, MAX_PATH_BYTES
+from csi_driver.oci.paths import MAX_COMPONENT_BYTES, MAX_COMPONENTS, MAX_PATH_BYTES
 from csi_driver.oci.producers import docker_model_runner, ollama
 from csi_driver.oci.producers.recognition import Producer, recognise
 from csi_driver.oci.reference import Reference
@@ -126,7 +125,8 @@ def test_the_limits_are_those_of_the_code() -> None:
         f"A manifest has at most {MAX_MANIFEST_BYTES >> 20} MiB and a configuration {MAX_CONFIG_BYTES >> 20} MiB"
         in said
     )
-    assert f"a path at most {MAX_PATH_BYTES} bytes in {MAX_DEPTH} components of {MAX_COMPONENT_BYTES} bytes" in said
+    path = f"a path at most {MAX_PATH_BYTES} bytes in {MAX_COMPONENTS} components of {MAX_COMPONENT_BYTES} bytes"
+    assert path in said
 
 
 def producers_section(title: str) -> str:

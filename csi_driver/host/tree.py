@@ -11,12 +11,10 @@ from csi_driver.errors import UnsupportedArtifact
 from csi_driver.host.copying import copy_file
 from csi_driver.host.directories import Directories, listed, walk
 from csi_driver.host.files import full_disk_named
-from csi_driver.oci.paths import is_clean
+from csi_driver.oci.paths import MAX_COMPONENTS, MAX_PATH_BYTES, is_clean
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_MAX_PATH = 4095  # bytes: PATH_MAX less the closing NUL; what is longer no program can open
-MAX_DEPTH = 256  # directories above one another; bounds the work that a hostile archive can ask for
-_SURELY_SHORT = 2 * MAX_DEPTH  # characters
+_SURELY_SHORT = 2 * MAX_COMPONENTS  # characters
 _DIRECTORY_MODE = 0o555
 _PIECE = 1 << 20
 _NO_SUCH_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
@@ -230,9 +228,9 @@ def _split(path: str) -> tuple[str, str]:
     if not is_clean(path):
         raise UnsupportedArtifact(f"path {path!r} is not a clean relative path")
     # What is no longer has as few bytes and names whatever it consists of: that need not be looked at for each file.
-    if len(path) > _SURELY_SHORT and (len(os.fsencode(path)) > _MAX_PATH or path.count("/") >= MAX_DEPTH):
+    if len(path) > _SURELY_SHORT and (len(os.fsencode(path)) > MAX_PATH_BYTES or path.count("/") >= MAX_COMPONENTS):
         raise UnsupportedArtifact(
-            f"path {path[:64]!r}… is longer than {_MAX_PATH} bytes or deeper than {MAX_DEPTH} directories"
+            f"path {path[:64]!r}… is longer than {MAX_PATH_BYTES} bytes or deeper than {MAX_COMPONENTS} names"
         )
     parent, _, name = path.rpartition("/")
     return parent, name

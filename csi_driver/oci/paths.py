@@ -6,6 +6,9 @@ MAX_COMPONENT_BYTES = 255
 MAX_PATH_BYTES = 4095
 """Linux: NAME_MAX, and PATH_MAX without the terminating NUL."""
 
+MAX_COMPONENTS = 256
+"""The last of them the file's own name; bounds the work that a hostile artifact can ask for."""
+
 
 def clean(path: str) -> str:
     """The shortest way to write the relative path `path` of a file; it never leads outside of where it starts.
@@ -73,6 +76,8 @@ def _check_bytes(path: str, components: list[str]) -> None:
         raise _unsafe(path, "it contains a NUL")
     if max(sizes) > MAX_COMPONENT_BYTES:
         raise _unsafe(path, f"a component of it is longer than {MAX_COMPONENT_BYTES} bytes")
+    if len(components) > MAX_COMPONENTS:
+        raise _unsafe(path, f"it is deeper than {MAX_COMPONENTS} names")
     if sum(sizes) + len(sizes) - 1 > MAX_PATH_BYTES:
         raise _unsafe(path, f"it is longer than {MAX_PATH_BYTES} bytes")
 

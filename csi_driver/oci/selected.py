@@ -77,7 +77,9 @@ class _SelectedChoice:
 
     def finish(self) -> Iterable[str]:
         one = self._kept[0] if len(self._kept) == 1 else ""
-        if self._files > 1 and (self._unsure or (one and one != self._part.path and self._may_be_meant(one))):
+        if self._files > 1 and (
+            self._unsure or (one and f"{self._prefix}{one}" != self._part.path and self._may_be_meant(one))
+        ):
             raise NotInPart("the archive has files whose place depends on others, which the selection leaves out")
         return ()
 

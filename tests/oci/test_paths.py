@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csi_driver.errors import UnsupportedArtifact
-from csi_driver.oci.paths import basename, clean, is_clean, parents
+from csi_driver.oci.paths import MAX_COMPONENTS, basename, clean, is_clean, parents
 
 pieces = st.sampled_from(["a", "b", "..", ".", "", "...", "..a", "a..", " ", "\\", "\n", "é", "\udcff", "a" * 255])
 paths = st.lists(pieces, max_size=8).map("/".join) | st.text(max_size=40)
@@ -99,3 +99,9 @@ def test_parents_are_listed_outermost_first() -> None:
     assert parents("a/b/c") == ["a", "a/b"]
     assert parents("c") == []
     assert basename("a/b/c") == "c"
+
+
+def test_a_path_that_is_deeper_than_an_archives_may_be_is_refused_before_anything_is_fetched() -> None:
+    assert clean("a/" * (MAX_COMPONENTS - 1) + "a").count("/") == MAX_COMPONENTS - 1
+    with pytest.raises(UnsupportedArtifact, match="deeper than 256"):
+        clean("a/" * MAX_COMPONENTS + "a")

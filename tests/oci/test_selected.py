@@ -75,6 +75,8 @@ def test_a_lone_file_is_kept_for_the_place_that_its_layer_gives_it() -> None:
         kept(part, ["w.bin", "c.json"])
     with pytest.raises(NotInPart):
         kept(selected(layer("x/c.json"), Selection(exclude_weights=True)), ["w.bin", "c.json"])
+    with pytest.raises(NotInPart):
+        kept(selected(layer("c.json", below="x"), Selection(exclude_weights=True)), ["w.bin", "c.json"])
 
 
 def test_directories_need_not_be_kept() -> None:

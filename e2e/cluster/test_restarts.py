@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -15,7 +16,7 @@ from e2e.cluster.installation import Installation
 from e2e.cluster.reboot import reboot
 from e2e.cluster.registries import Registries, size_of
 from e2e.node import content, succeeded
-from e2e.waiting import PATIENCE
+from e2e.waiting import PATIENCE, until
 
 Interrupt = Callable[[Installation], None]
 
@@ -118,8 +119,11 @@ def test_pods_come_to_a_node_only_when_its_driver_serves(
 ) -> None:
     registry.push(model, repository)
     taint = "model.csi.modelpack.org/agent-not-ready"
+    taint_node = ("taint", "node", "node1", f"{taint}=:NoSchedule")
+    succeeded(driver.cluster.kubectl(*taint_node))
     with driver.changed(**driver.configured(kubernetes={"startup_taint": taint})):
-        succeeded(driver.cluster.kubectl("taint", "node", "node1", f"{taint}=:NoSchedule"))
+        until(lambda: not taints(driver), "the driver takes the taint off")  # and after that no more in its life
+        succeeded(driver.cluster.kubectl(*taint_node))
         early = pod("early", f"{registry.public}/{repository}:v1")
         early.until_told("^FailedScheduling: .*untolerated taint")
 
@@ -127,4 +131,8 @@ def test_pods_come_to_a_node_only_when_its_driver_serves(
         early.until_ready()
 
         assert early.content() == content(model)
-        assert "taints" not in driver.cluster.get("node/node1")["spec"]
+        assert not taints(driver)
+
+
+def taints(driver: Installation) -> Any:
+    return driver.cluster.get("node/node1")["spec"].get("taints")

@@ -38,12 +38,16 @@ class Flights(Generic[K, V]):
 
     With `outlives_callers` a flight goes on when every caller has left; otherwise it is then asked to stop. A failure
     that nobody was there to see is kept for the next caller, for at most `unseen_for` seconds: kubelet asks again
-    within 122 s (its exponential back-off), and would otherwise never learn why a long pull fails.
+    within 122 s (its exponential back-off), and would otherwise never learn why a long pull fails. With `keeps_answers`
+    so is what came of a success, where nothing else would remember it.
     """
 
-    def __init__(self, pool: Pool, *, outlives_callers: bool, unseen_for: float = 150.0) -> None:
+    def __init__(
+        self, pool: Pool, *, outlives_callers: bool, keeps_answers: bool = False, unseen_for: float = 150.0
+    ) -> None:
         self._pool = pool
         self._outlives_callers = outlives_callers
+        self._keeps_answers = keeps_answers
         self._unseen_for = unseen_for
         self._lock = Lock()
         self._flights: dict[K, _Flight[V]] = {}
@@ -117,7 +121,7 @@ class Flights(Generic[K, V]):
         return flight
 
     def _forget_unseen(self) -> None:
-        """Drop the failures that nobody has come for: an error keeps alive all that its traceback leads to."""
+        """Drop what nobody has come for: an error keeps alive all that its traceback leads to."""
         latest = time.monotonic() - self._unseen_for
         for key in [key for key, flight in self._flights.items() if flight.landed_at < latest]:
             del self._flights[key]
@@ -138,7 +142,8 @@ class Flights(Generic[K, V]):
             flight.outcome = outcome
             flight.landed_at = time.monotonic()
             waits = list(flight.waits)
-            is_seen = waits or outcome.exception() is None or flight.stop.is_set
+            is_lost = outcome.exception() is None and not self._keeps_answers
+            is_seen = waits or is_lost or flight.stop.is_set
             if is_seen and self._flights.get(key) is flight:
                 del self._flights[key]
         for wait in waits:

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from csi_driver.errors import DriverError, Unavailable
+from csi_driver.inflight import Deadline
 from csi_driver.kube.api import Api, Object, core
 
 _MOST_SECRETS = 32
+_LONGEST = 20.0  # seconds for all requests of one pod: less than a call to publish may take
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +34,22 @@ class PullSecrets:
 class Pods:
     """Pods, their service accounts and Secrets; needs the verb `get` on all three, and no other."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, *, seconds: float = _LONGEST) -> None:
         self._api = api
+        self._seconds = seconds
 
     def pull_secrets(self, namespace: str, name: str, uid: str) -> PullSecrets:
         """The imagePullSecrets of the pod with this uid, and then those of its service account.
 
-        Never raises. When the API server does not answer, it is not asked again for the rest.
+        Never raises. When the API server does not answer, or takes too long for it all, it is not asked for the rest.
         """
+        deadline = Deadline.after(self._seconds)
         secrets: list[PullSecret] = []
         troubles: list[str] = []
         try:
             pod = self._pod(namespace, name, uid)
             for each in dict.fromkeys(_names(_mapping(pod, "spec")) + self._of_account(pod, namespace, troubles)):
+                self._check(deadline)
                 try:
                     secrets.append(self._secret(namespace, each))
                 except Unavailable:
@@ -60,6 +65,10 @@ class Pods:
         found = self._api.get(core("serviceaccounts", account, namespace=namespace))
         annotations = _mapping(_mapping(found, "metadata"), "annotations")
         return {key: value for key, value in annotations.items() if isinstance(value, str)}
+
+    def _check(self, deadline: Deadline) -> None:
+        if not deadline.remaining():
+            raise Unavailable(f"the Kubernetes API has not given all that was asked for in {self._seconds:g} s")
 
     def _pod(self, namespace: str, name: str, uid: str) -> Object:
         pod = self._api.get(core("pods", name, namespace=namespace))

@@ -8,6 +8,7 @@ another, and a new password of the same Secret or service account closes none.
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from csi_driver import log
@@ -15,7 +16,7 @@ from csi_driver.cache.references import References, Remembered
 from csi_driver.cache.store import Cache
 from csi_driver.config import Policy
 from csi_driver.errors import AccessDenied, NotFound, StillPulling, Unauthenticated, Unavailable
-from csi_driver.inflight import Deadline, Flights, Pool, Wait
+from csi_driver.inflight import Deadline, Flights, Lock, Pool, Wait
 from csi_driver.oci.descriptor import Descriptor, Platform
 from csi_driver.oci.digest import Digest
 from csi_driver.oci.index import choose
@@ -35,6 +36,15 @@ class _Told:
     """What the registry named, and who may have it: those that hold the credential which it was told to."""
 
     digest: Digest
+    owners: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What is asked for whom. An error may name Secrets of the pod, so it is not told in another namespace."""
+
+    reference: str
+    namespace: str
     owners: tuple[str, ...]
 
 
@@ -59,7 +69,11 @@ class Resolver:
         self._registry = registry
         self._cache = cache
         self._references = references
-        self._flights: Flights[tuple[str, tuple[str, ...]], _Told] = Flights(Pool("resolve", 32), outlives_callers=True)
+        self._flights: Flights[_Question, _Told] = Flights(
+            Pool("resolve", 32), outlives_callers=True, keeps_answers=True
+        )
+        self._lock = Lock()
+        self._asked: set[_Question] = set()
         self._platform = platform
         self._access_ttl = access_ttl
         self._secret = secret
@@ -145,16 +159,32 @@ class Resolver:
 
     def _ask(self, request: PullRequest, own: tuple[str, ...], wait: Wait) -> _Told:
         name = str(request.reference)
+        question = _Question(name, request.namespace, own)
         try:
-            return self._flights.join((name, own), lambda _: self._fetch(request), wait)
+            return self._flights.join(question, lambda _: self._fetch(request, question), wait)
         except TimeoutError:
-            raise StillPulling(f"pulling {name}: the registry has not answered yet") from None
+            with self._lock:
+                is_asked = question in self._asked
+            if is_asked:
+                raise StillPulling(f"pulling {name}: the registry has not answered yet") from None
+            raise StillPulling(f"pulling {name}: credentials are being looked for") from None
 
-    def _fetch(self, request: PullRequest) -> _Told:
+    @contextmanager
+    def _asking(self, question: _Question) -> Iterator[None]:
+        with self._lock:
+            self._asked.add(question)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._asked.discard(question)
+
+    def _fetch(self, request: PullRequest, question: _Question) -> _Told:
         name = str(request.reference)
         repository = self._registry.repository(request.reference, request.keychain)
         try:
-            fetched, _ = find(repository, request.reference.selector, self._platform)
+            with self._asking(question):
+                fetched, _ = find(repository, request.reference.selector, self._platform)
         except (NotFound, Unauthenticated, AccessDenied):
             for owner in self._refused(repository):
                 self._references.forget(name, owner)

@@ -1,19 +1,22 @@
 """Who may have a private model: whose credentials can read it, also when the node holds it already."""
 
 import json
+import os
 from base64 import b64encode
 from collections.abc import Iterator
 
 import pytest
 
-from csi_driver.config import PullConfig
+from csi_driver.config import Credentials, PullConfig
 from csi_driver.errors import AccessDenied, NotFound, StillPulling, Unauthenticated, Unavailable
 from csi_driver.inflight import spawn
 from csi_driver.oci.digest import Digest
 from tests.fixtures.driver import Node, RunningDriver, content
+from tests.fixtures.faults import Fault
 from tests.fixtures.listener import Exchange
 from tests.fixtures.models import MANIFEST_TYPE
 from tests.fixtures.registry import EmbeddedRegistry
+from tests.registry.programs import program
 
 MODEL = {"weights.bin": b"secret weights"}
 USERS = {"alice": "wonderland", "mallory": "guess"}
@@ -176,6 +179,55 @@ def test_a_permission_that_was_withdrawn_is_not_remembered_in_an_outage(registry
         registry.go_down()
         with pytest.raises(Unavailable):
             driver.publish("c", reference, policy, secrets=alice)
+
+
+def test_a_password_that_is_rotated_takes_the_place_of_the_old_one_in_every_way(
+    registry: EmbeddedRegistry, node: Node
+) -> None:
+    """A volume's Secret is known by its content: the new content is another one, and the old one is nobody's."""
+    node.pull = PullConfig(retry_patience_in_seconds=0.0, access_ttl_in_seconds=0.0)
+    reference, policy = registry.reference("team/model", "v1"), {"pullPolicy": "IfNotPresent"}
+    old, new = secret(registry, "alice"), secret(registry, "alice", "changed")
+    with node.driver() as driver:
+        driver.publish("a", reference, policy, secrets=old)
+        registry.access.users["alice"] = "changed"
+        registry.access.revoke_tokens()
+        assert content(driver.publish("b", reference, policy, secrets=new)) == MODEL
+        with pytest.raises(Unauthenticated):
+            driver.publish("c", reference, policy, secrets=old)
+        registry.go_down()
+        assert content(driver.publish("d", reference, policy, secrets=new)) == MODEL
+        for unknown in (old, secret(registry, "alice", "guessed")):
+            with pytest.raises(Unavailable):
+                driver.publish("e", reference, policy, secrets=unknown)
+
+
+def test_what_the_registry_said_when_nobody_listened_any_more_is_not_asked_again(
+    driver: RunningDriver,
+) -> None:
+    with EmbeddedRegistry() as registry:
+        registry.push_model("team/model", "v1", MODEL)
+        slow = registry.faults.add(Fault(drip=3600.0), path="/v2/*/manifests/*")
+        with pytest.raises(StillPulling, match="the registry has not answered yet"):
+            driver.publish("a", registry.reference("team/model", "v1"), timeout=2.0)
+        slow.resume.set()
+        assert content(driver.publish("a", registry.reference("team/model", "v1"))) == MODEL
+        assert registry.count("GET", "/v2/*/manifests/*") == 1
+
+
+def test_who_waits_for_a_program_is_not_told_of_the_registry(node: Node) -> None:
+    (node.home / "docker").mkdir()
+    (node.home / "docker" / "config.json").write_text('{"credsStore": "slow"}')
+    gate = node.home / "gate"
+    os.mkfifo(gate)
+    program(node.home / "bin" / "docker-credential-slow", f"open({str(gate)!r}).read()")
+    node.credentials = Credentials(credential_helper_dir=str(node.home / "bin"))
+    with EmbeddedRegistry() as registry, node.driver() as driver:
+        registry.push_model("team/model", "v1", MODEL)
+        with pytest.raises(StillPulling, match="credentials are being looked for"):
+            driver.publish("a", registry.reference("team/model", "v1"), timeout=2.0)
+        gate.write_bytes(b"")
+        assert content(driver.publish("a", registry.reference("team/model", "v1"))) == MODEL
 
 
 def test_of_several_credentials_only_the_one_that_could_read_is_remembered(

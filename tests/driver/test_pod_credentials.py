@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from csi_driver.config import Credentials, Kubernetes, PullConfig
-from csi_driver.errors import Unauthenticated, Unavailable
+from csi_driver.errors import DriverError, StillPulling, Unauthenticated, Unavailable
 from csi_driver.kube.api import core
 from tests.driver.pods import (
     MODEL,
@@ -147,6 +147,21 @@ def test_who_is_refused_learns_which_secret_could_not_be_had(
         assert "hunter2" not in str(caught.value)
         registry.access.mode = "none"
         assert content(driver.publish("b", registry.reference("team/public", "v1"), attributes)) == MODEL
+
+
+def test_which_secret_could_not_be_had_is_told_in_no_other_namespace(
+    kubernetes: EmbeddedApi, registry: EmbeddedRegistry, node: Node, reference: str
+) -> None:
+    slow = registry.faults.add(Fault(drip=3600.0, status=401), server="tokens")
+    with node.driver() as driver:
+        with pytest.raises(StillPulling, match="the registry has not answered yet"):
+            driver.publish("a", reference, add_pod(kubernetes, "a", "regcred"), timeout=2.0)
+        slow.resume.set()
+        with pytest.raises(DriverError) as caught:
+            driver.publish("b", reference, add_pod(kubernetes, "b", namespace="other"))
+        assert "team/regcred" not in str(caught.value)
+        with pytest.raises(DriverError, match="team/regcred"):
+            driver.publish("a", reference, add_pod(kubernetes, "a", "regcred"))
 
 
 def test_a_secret_whose_password_was_renewed_lets_its_pods_go_on_in_an_outage_and_no_others(

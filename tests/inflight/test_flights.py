@@ -74,6 +74,16 @@ def test_a_failure_that_nobody_saw_is_told_to_the_next_caller_once() -> None:
     assert shared.join("model", lambda _: 7, soon()) == 7
 
 
+def test_an_answer_that_nobody_heard_is_told_to_the_next_caller_once_where_nothing_else_remembers_it() -> None:
+    shared: Flights[str, int] = Flights(Pool("test", 4), outlives_callers=True, keeps_answers=True)
+    gate = Gate()
+    with pytest.raises(TimeoutError):
+        shared.join("model", gate, past())
+    gate.open.set()
+    assert shared.join("model", lambda _: 7, soon()) == 1
+    assert shared.join("model", lambda _: 7, soon()) == 7
+
+
 def test_a_failure_that_nobody_saw_for_long_is_forgotten() -> None:
     shared = flights(unseen_for=0.0)
     gate = threading.Event()

@@ -89,6 +89,14 @@ def test_a_server_that_does_not_answer_is_not_asked_for_the_rest(cluster: Embedd
     assert cluster.requests[-1].path == path
 
 
+def test_a_server_that_is_slow_is_not_asked_for_the_rest(cluster: EmbeddedApi, api: Api) -> None:
+    found = Pods(api, seconds=0.0).pull_secrets("team", "web-1", "u-1")
+    assert found.secrets == ()
+    (trouble,) = found.troubles
+    assert trouble.endswith("cannot be read: the Kubernetes API has not given all that was asked for in 0 s")
+    assert [seen.path for seen in cluster.requests] == [POD, ACCOUNT]
+
+
 @pytest.mark.parametrize(
     "pod",
     [

@@ -20,7 +20,7 @@ from csi_driver.oci.layout import placement
 from csi_driver.oci.media import Packing
 
 Grant = Callable[[int, int], None]
-"""Told, before they are taken, how many bytes and inodes of the disk copies take so far; raises `NoSpace`."""
+"""Told, before they are taken, how many bytes and inodes of the disk a tree takes so far; raises `NoSpace`."""
 
 
 @dataclass(slots=True)
@@ -37,10 +37,10 @@ def assemble(root: Path, spec: SnapshotSpec, layers: Layers, grant: Grant) -> As
     """Fill the empty directory `root` with the selected ones of all files, and make it read-only.
 
     Nothing is copied but a file whose mode must differ from that of the layer it shares, and one that has as many names
-    as the filesystem allows; `grant` is asked before. What is written is on the disk on return; the caller syncs the
-    directories. Raises `UnsupportedArtifact` when nothing is selected, or two layers bring different content to one
-    path or a file where the other has a directory; it names both. Raises `LayerGone` for a layer that the cache does
-    not hold.
+    as the filesystem allows; what that takes, and what links and directories take, is asked of `grant` before. What is
+    written is on the disk on return; the caller syncs the directories. Raises `UnsupportedArtifact` when nothing is
+    selected, or two layers bring different content to one path or a file where the other has a directory; it names
+    both. Raises `LayerGone` for a layer that the cache does not hold.
     """
     with TreeWriter(root) as writer:
         assembly = _Assembly(writer, grant)
@@ -155,6 +155,7 @@ class _Assembly:
             parent = parent.rpartition("/")[0]
 
     def _write(self, entry: Entry) -> None:
+        self._ask(0, 0)
         status = os.stat(entry.name, dir_fd=entry.directory, follow_symlinks=False)
         if stat.S_ISLNK(status.st_mode):
             target = os.readlink(entry.name, dir_fd=entry.directory)
@@ -163,10 +164,14 @@ class _Assembly:
             return
         mode = stat.S_IMODE(status.st_mode)
         if entry.mode not in (None, mode) or not self._link(entry):
-            self._grant(self.result.own_bytes + status.st_blocks * BLOCK, self.result.own_inodes + 1)
+            self._ask(status.st_blocks * BLOCK, 1)
             self.result.own_bytes += self._copy(entry, entry.mode or mode, status.st_mtime_ns)
             self.result.own_inodes += 1
         self.result.size += status.st_size
+
+    def _ask(self, size: int, inodes: int) -> None:
+        """Ask for so much more than there is."""
+        self._grant(self.result.own_bytes + size, self.result.own_inodes + self.writer.implied + inodes)
 
     def _link(self, entry: Entry) -> bool:
         """Whether the file could be given one more name."""

@@ -117,7 +117,7 @@ class Cache:
     def assemble(self, key: str, spec: SnapshotSpec, *, grant: Grant = lambda *_: None) -> Snapshot:
         """The snapshot, complete and on the disk; made from its layers unless it is here already.
 
-        See `Assembler.assemble`. The caller leases the layers; what must be copied is asked of `grant`.
+        See `Assembler.assemble`. The caller leases the layers; what no layer shares is asked of `grant`.
         """
         return self._assembler.assemble(key, spec, grant)
 

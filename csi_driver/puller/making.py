@@ -20,6 +20,9 @@ from csi_driver.puller.request import PullRequest
 from csi_driver.puller.wanted import wanted
 from csi_driver.tracing import Tracing
 
+_FEW = Room(0, 1000)
+"""What a snapshot may take of its own, as directories and links, without a look at the whole cache."""
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -108,9 +111,9 @@ class Maker:
         return self._assemble(run, spec), fetched
 
     def _assemble(self, run: Run, spec: SnapshotSpec) -> Snapshot:
-        copies = Growth(self._cache, LayerId(run.digest, is_tree=False), "", Room(), urgent=run.is_urgent())
-        with self._tracing.span("assemble", layers=len(spec.layers)), copies:
-            return self._cache.assemble(run.key, spec, grant=copies.grant)
+        own = Growth(self._cache, LayerId(run.digest, is_tree=False), "", _FEW, urgent=run.is_urgent())
+        with self._tracing.span("assemble", layers=len(spec.layers)), own:
+            return self._cache.assemble(run.key, spec, grant=own.grant)
 
     def _fetched(self, run: Run, spec: SnapshotSpec, origins: Mapping[LayerId, Origin]) -> int:
         """Bring the layers; how many bytes that took. What is not urgent finds less room, but may become urgent."""

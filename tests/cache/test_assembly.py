@@ -241,10 +241,10 @@ def test_a_layer_may_repeat_a_generated_file_but_not_replace_it(cache: Cache) ->
 
 def test_room_is_asked_for_before_anything_is_copied(cache: Cache) -> None:
     """Else a manifest that names one large layer many times, with modes that differ, would fill the disk."""
-    asked: list[tuple[int, int]] = []
+    asked: set[tuple[int, int]] = set()
 
     def grant(size: int, inodes: int) -> None:
-        asked.append((size, inodes))
+        asked.add((size, inodes))
         if inodes > 2:
             raise NoSpace("no room for a third copy")
 
@@ -254,6 +254,13 @@ def test_room_is_asked_for_before_anything_is_copied(cache: Cache) -> None:
     cache.assemble("two", spec(plain, *copies[:2]), grant=grant)
     with pytest.raises(NoSpace, match="third copy"):
         cache.assemble("three", spec(plain, *copies), grant=grant)
-    assert asked[:2] == [(block, 1), (5000 + block, 2)]
+    assert asked == {(0, 0), (block, 1), (5000, 1), (5000 + block, 2), (10_000, 2), (10_000 + block, 3)}
     assert cache.snapshot("three") is None
     assert everything_below(cache.places.ingests) == []
+
+
+def test_directories_and_links_are_asked_for_as_well(cache: Cache) -> None:
+    asked: list[tuple[int, int]] = []
+    layer = bring_tree(cache, {"a/b/c/d": b"d", "a/b/c/e": b"e", "l": Link("a")})
+    cache.assemble("key", spec(layer), grant=lambda size, inodes: asked.append((size, inodes)))
+    assert asked[-1] == (0, 4)  # three directories and a link; the files are the layer's own

@@ -186,3 +186,18 @@ def test_pulls_that_come_together_never_take_more_than_there_is(registry: Embedd
         assert sum(call.result(60.0) for call in calls) == 3
         held = sum(path.stat().st_size for path in (small.root / "layers").rglob("*") if path.is_file())
         assert held == 4_500_000
+
+
+def test_copies_of_a_layer_take_no_more_than_there_is_either(registry: EmbeddedRegistry, small: Node) -> None:
+    """One layer, named again and again with a mode that its file cannot have as well."""
+    data = os.urandom(1_500_000)
+    small.features = Features(disk_usage_limit=5_000_000)
+    with small.driver() as driver:
+        for copies in (4, 2):
+            files = {f"run{number}": File(data, mode=0o755) for number in range(copies)} | {"plain": File(data)}
+            registry.push_model("team/model", f"v{copies}", files)
+        with pytest.raises(NoSpace, match=r"the model needs .* too much"):
+            driver.publish("a", registry.reference("team/model", "v4"))
+        assert list((small.root / "snapshots").iterdir()) == list((small.root / "ingest").iterdir()) == []
+        shown = content(driver.publish("b", registry.reference("team/model", "v2")))
+        assert shown == dict.fromkeys(("plain", "run0", "run1"), data)

@@ -9,10 +9,10 @@ from csi_driver.oci.digest import Digest
 
 DEFAULT_TAG = "latest"
 DOCKER_HUB = "docker.io"
+DOCKER_HUB_API = "registry-1.docker.io"
 MAX_REPOSITORY_LENGTH = 255
 
 _DOCKER_HUB_ALIASES = frozenset({"docker.io", "index.docker.io"})
-_DOCKER_HUB_API = "registry-1.docker.io"
 
 # The grammar of github.com/distribution/reference; its \w means ASCII only.
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
@@ -22,7 +22,7 @@ _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}")
 _IMAGE_ID = re.compile(r"[0-9a-f]{64}")
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 _UNEXPECTED = re.compile(r"[^\x21-\x7e]")
-_PASSWORD = re.compile(r"(?<=:)[^/@]*(?=@[^@]*/)")
+_PASSWORD = re.compile(r"(?<=:)(?!//).*(?=@[^@]*/)")
 """What stands between a colon and an @ that is followed by a path, so that it is no tag: it must not be shown."""
 
 
@@ -63,7 +63,7 @@ class Reference:
     @property
     def api_host(self) -> str:
         """The host, with its port if any, that serves this registry's API: Docker Hub has another than its name."""
-        return _DOCKER_HUB_API if self.host == DOCKER_HUB else self.host
+        return DOCKER_HUB_API if self.host == DOCKER_HUB else self.host
 
     def at(self, digest: Digest) -> Self:
         """The same name pinned to `digest`; the tag stays as information."""
@@ -89,6 +89,8 @@ def _without_scheme(text: str) -> str:
     rest = text.removeprefix("oci://")
     if _SCHEME.match(rest):
         raise _invalid(text, "write it as registry/repository:tag, without a scheme")
+    if _PASSWORD.search(rest):
+        raise _invalid(text, "a user and a password belong into a Secret: name that in nodePublishSecretRef")
     if _IMAGE_ID.fullmatch(rest):
         raise _invalid(text, "64 hex digits alone are an image id; write repository@sha256:<digest>")
     return rest

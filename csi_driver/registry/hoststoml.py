@@ -6,13 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from csi_driver.oci.reference import DOCKER_HUB_API
 from csi_driver.registry.host import ALL, Capability, Host
+from csi_driver.registry.keychain.pattern import is_docker_hub
 from csi_driver.registry.trust import Trust
 from csi_driver.registry.url import Url
 
 _MIRROR_CONNECT = 3.0  # seconds, if dial_timeout says nothing: a mirror is near, and there is another host to ask
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_USER = re.compile(r"(?<=//)[^/]*@|^[^/]*@")  # and password, which a text must not quote
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 _OWN_BUSINESS = frozenset(
@@ -48,7 +51,7 @@ def certificates_in(directory: Path) -> Trust:
 
 def _host(name: str | None, section: object, directory: Path, registry: str, default: Url) -> Host:
     """The host of one section; without a name it is the registry itself."""
-    shown = f"host {name!r}: " if name else ""
+    shown = f"host {_USER.sub('', name)!r}: " if name else ""
     if not isinstance(section, Mapping):
         raise ValueError(f"{shown}it must be a table of settings")
     try:
@@ -78,6 +81,8 @@ def _check_verified(skip_verify: object) -> None:
 def _root(name: str, *, override: bool) -> Url:
     """Where a host's API begins: /v2 behind its path, or with `override_path` the path itself."""
     url = Url.parse(name if "://" in name else f"https://{name}")
+    if is_docker_hub(url.host):
+        url = replace(url, host=DOCKER_HUB_API)  # containerd's own examples say `server = "https://docker.io"`
     if "?" in url.target:
         raise ValueError("its URL must not have a query")
     path = url.target.rstrip("/")
@@ -121,7 +126,7 @@ def _headers(given: object) -> dict[str, str]:
     found = {}
     for name, value in given.items():
         values = _texts([value] if isinstance(value, str) else value, f"header.{name}")
-        text = ", ".join(values)
+        text = ", ".join(values).strip(" \t")
         if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(text):
             raise ValueError(f"`header` {name!r} cannot be sent: its name or its value is not ASCII on one line")
         if name.lower() in _OWN_BUSINESS:

@@ -13,7 +13,7 @@ from csi_driver.registry.credential import Credential
 from csi_driver.registry.host import Host
 from csi_driver.registry.message import Answer, Request, Send
 from csi_driver.registry.redirect import follow
-from csi_driver.registry.retry import Retry
+from csi_driver.registry.retry import Retry, Transient
 from csi_driver.registry.url import Url
 
 T = TypeVar("T")
@@ -131,6 +131,8 @@ class Session:
             answer = self._send(self._addressed(request, Grant()))
             if answer.status == 401:
                 return answer.headers.get("www-authenticate")
+            if isinstance(error := refusal(answer, "how to authenticate"), Transient):
+                raise error  # else a private model would be none, and forgotten, as its registry is busy
             self._challenges_nobody = True
         return None
 

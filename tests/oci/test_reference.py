@@ -97,7 +97,7 @@ def test_r19_a_good_reference_has_one_canonical_form(text: str, canonical: str) 
         ("h.io/m\n", "white space"),
         ("h.io/modèle", "ASCII"),
         ("h.io/m?x=1", "component"),
-        ("user:pass@h.io/m", "digest"),
+        ("user:pass@h.io/m", "belong into a Secret"),
         ("-h.io/m", "host name"),
         ("h_.io/m", "host name"),
         ("h.io:0/m", "port"),
@@ -112,11 +112,22 @@ def test_r19_a_bad_reference_is_an_invalid_request_that_says_why(text: str, reas
         Reference.parse(text)
 
 
-def test_a_password_in_a_reference_is_not_repeated() -> None:
-    with pytest.raises(InvalidRequest) as caught:
-        Reference.parse("https://user:hunter2@registry.io/m")
-
+@pytest.mark.parametrize(
+    "text",
+    ["https://user:hunter2@registry.io/m", "user:p@hunter2@registry.io/m", "oci://user:hunter2/4@registry.io:5000/m:v1",
+     "https://user:hunter2:@registry.io/m@sha256:0"],
+)  # fmt: skip
+def test_a_password_in_a_reference_is_not_repeated(text: str) -> None:
+    with pytest.raises(
+        InvalidRequest, match=r"user:.*registry\.io.*belong into a Secret|user:.*without a scheme"
+    ) as caught:
+        Reference.parse(text)
     assert "hunter2" not in str(caught.value)
+
+
+def test_what_is_no_password_is_repeated() -> None:
+    with pytest.raises(InvalidRequest, match=r"'registry\.io:5000/m:v1@sha256:0' is invalid"):
+        Reference.parse("registry.io:5000/m:v1@sha256:0")
 
 
 def test_the_digest_decides_where_there_is_also_a_tag() -> None:

@@ -323,6 +323,15 @@ def test_a_registry_that_hides_what_is_private_is_asked_for_its_challenge(client
         assert registry.count("GET", "/v2/") == 1
 
 
+def test_a_registry_that_is_too_busy_to_say_what_it_hides_is_asked_again(client: Client) -> None:
+    with EmbeddedRegistry(auth="bearer", users={"ann": "a"}) as registry:
+        registry.access.hides = 404
+        registry.push_model("team/model", "v1", FILES)
+        registry.faults.add(Fault(status=503), path="/v2/", times=2)
+        client.repository(registry.reference("team/model", "v1"), user("ann", "a")).manifest("v1")
+    assert client.sleeps == [0.5, 1.0]
+
+
 @pytest.mark.parametrize("auth", ["basic", "bearer"])
 def test_a_registry_that_hides_what_a_credential_may_not_read_is_asked_with_the_next(
     client: Client, auth: Literal["basic", "bearer"]

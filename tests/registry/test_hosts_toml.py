@@ -35,6 +35,20 @@ def test_the_registry_itself_comes_last_whatever_is_said_of_it() -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["docker.io", "index.docker.io", "registry-1.docker.io"])
+def test_docker_hub_is_the_registry_itself_by_any_of_its_names(name: str) -> None:
+    text = f'server = "https://{name}"\n[host."https://registry-1.docker.io"]\ncapabilities = ["pull", "resolve"]\n'
+    (host,) = read(text)
+    assert (str(host.root), host.is_mirror) == (str(HUB), False)
+
+
+def test_user_and_password_in_the_url_of_a_host_are_not_repeated() -> None:
+    for url in ("https://ann:hunter2@m.local", "ann:hunter2@m.local"):
+        with pytest.raises(ValueError, match=r"m\.local.*skip_verify") as caught:
+            read(f'[host."{url}"]\nskip_verify = true\n')
+        assert "hunter2" not in str(caught.value)
+
+
 def test_hosts_keep_the_order_in_which_they_are_written() -> None:
     text = '[host."https://z"]\n[host."https://a"]\n[host."https://m"]\n[host."https://a".header]\nx = "y"\n'
     assert roots(text)[:3] == ["https://z/v2", "https://a/v2", "https://m/v2"]

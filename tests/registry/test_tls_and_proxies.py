@@ -251,4 +251,5 @@ def test_requests_is_not_imported_before_the_first_request() -> None:
         "import sys, csi_driver.app; from csi_driver.registry.transport import Transport; Transport(); "
         "sys.exit(bool({'requests', 'urllib3'} & sys.modules.keys()))"
     )
-    assert subprocess.run([sys.executable, "-c", program], check=False, env={}).returncode == 0
+    surroundings = {"HTTPS_PROXY": "http://proxy.example:3128", "NO_PROXY": "*"}
+    assert subprocess.run([sys.executable, "-c", program], check=False, env=surroundings).returncode == 0

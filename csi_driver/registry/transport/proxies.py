@@ -47,7 +47,7 @@ class Proxies:
         self._configured = Proxy.parse(proxy_url) if proxy_url else None
         if not proxy_url:
             for scheme in ("https", "http"):
-                _of_environment(f"{scheme}://registry.invalid")
+                _of_environment(scheme)
 
     def choose(self, url: Url) -> Proxy | None:
         """None for a direct connection, which this machine itself always gets."""
@@ -57,14 +57,10 @@ class Proxies:
             return None
         if self._configured:
             return self._configured
-        return _of_environment(str(url))
+        return _of_environment(url.scheme)
 
 
-def _of_environment(url: str) -> Proxy | None:
+def _of_environment(scheme: str) -> Proxy | None:
     proxies = getproxies()
-    if not proxies:
-        return None
-    from requests.utils import select_proxy  # noqa: PLC0415  see channel.py
-
-    text = select_proxy(url, proxies)
+    text = proxies.get(scheme) or proxies.get("all")
     return Proxy.parse(text) if text else None

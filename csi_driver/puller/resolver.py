@@ -28,6 +28,9 @@ from csi_driver.puller.request import PullRequest, snapshot_key
 from csi_driver.registry.client import FetchedManifest, Registry, Repository
 from csi_driver.registry.keychain import NODE, is_everybodys, owners
 
+_SECONDS_TRUSTED = (
+    30 * 24 * 3600.0
+)  # since the registry gave it to somebody's credentials; longer for what all may have
 _SECONDS_TO_FIND = 120.0  # what a registry gets for a reference, all indexes, redirects and tries together
 
 
@@ -144,11 +147,14 @@ class Resolver:
     def _recall(self, request: PullRequest, owner: str) -> _Known | None:
         """What this one was last given for the reference and is still here.
 
-        A reference that has moved to what nobody has pulled yet still means what it meant before.
+        A reference that has moved to what nobody has pulled yet still means what it meant before. What a pinned
+        reference meant is not forgotten, but for whom is.
         """
         for name in (owner, _before(owner)):
             found = self._references.recall(str(request.reference), name)
-            if found and self._is_here(found, request):
+            if found is None or (owner != NODE and time.time() - found.seen_at > _SECONDS_TRUSTED):
+                continue
+            if self._is_here(found, request):
                 return _Known(found.digest, found.seen_at, owner)
         return None
 

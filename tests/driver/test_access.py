@@ -202,6 +202,21 @@ def test_a_password_that_is_rotated_takes_the_place_of_the_old_one_in_every_way(
                 driver.publish("e", reference, policy, secrets=unknown)
 
 
+def test_a_permission_of_long_ago_is_none_although_the_model_is_pinned(registry: EmbeddedRegistry, node: Node) -> None:
+    reference, alice = registry.reference("team/model", "v1"), secret(registry, "alice")
+    with node.driver() as driver:
+        list(driver.client.pull(reference, secrets=alice, pin=True))
+        registry.go_down()
+        assert content(driver.publish("a", reference, {"pullPolicy": "Never"}, secrets=alice)) == MODEL
+        for path in (node.root / "references").glob("*.json"):
+            record = json.loads(path.read_text())
+            path.write_text(json.dumps(record | {"seen_at": record["seen_at"] - 31 * 24 * 3600}))
+        with pytest.raises(NotFound, match="not for these credentials"):
+            driver.publish("b", reference, {"pullPolicy": "Never"}, secrets=alice)
+        with pytest.raises(Unavailable):
+            driver.publish("b", reference, {"pullPolicy": "IfNotPresent"}, secrets=alice)
+
+
 def test_what_the_registry_said_when_nobody_listened_any_more_is_not_asked_again(
     driver: RunningDriver,
 ) -> None:

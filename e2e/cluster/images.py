@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from e2e import sandbox, toolbox
+from e2e.cluster.layers import can_be_overlaid
 from e2e.node import succeeded
 from e2e.waiting import PATIENCE
 
@@ -68,7 +69,9 @@ def _make_base() -> None:
 
 
 def buildah(*command: str, timeout: float = PATIENCE) -> str:
-    store = [f"--root={_STORE}", f"--runroot={_STORE}-run", "--storage-driver=overlay"]
+    _STORE.mkdir(parents=True, exist_ok=True)
+    kind = "overlay" if can_be_overlaid(_STORE) else "vfs"
+    store = [f"--root={_STORE}", f"--runroot={_STORE}-run", f"--storage-driver={kind}"]
     return succeeded(
         subprocess.run(["buildah", *store, *command], capture_output=True, text=True, timeout=timeout, check=False)
     )

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from e2e.cluster.init import SERVICE
+from e2e.cluster.layers import can_be_overlaid
 from e2e.cluster.namespaces import ADDRESS, NAME
 
 RUNTIME = "/run/containerd/containerd.sock"
@@ -80,7 +81,7 @@ state = "/run/containerd"
     bin_dir = "/usr/lib/cni"
     conf_dir = "{root}/cni"
   [plugins."io.containerd.grpc.v1.cri".containerd]
-    snapshotter = "overlayfs"
+    snapshotter = "{"overlayfs" if can_be_overlaid(root) else "native"}"
     default_runtime_name = "runc"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
       runtime_type = "io.containerd.runc.v2"

@@ -18,6 +18,8 @@ from e2e.waiting import PATIENCE, at_most, until
 
 NAME, ADDRESS = "node1", "10.88.0.1"
 DIRECTORIES = "model-csi-cluster-"  # and the process that made them
+# Should this process be killed, what it started goes with it.
+OUTLIVES_NOBODY = ("setpriv", "--pdeathsig", "KILL", "--")
 NEEDED = ("unshare", "nsenter", "setpriv", "ip", "iptables", "openssl")  # the system's programs
 
 
@@ -58,8 +60,9 @@ class Namespaces:
         return ["nsenter", "--target", str(self.init), "--mount", "--net", "--pid", "--uts", "--ipc", "--", *command]
 
     def connect(self, *command: str | Path) -> list[str | Path]:
-        """The command that runs `command` on the node's network, and otherwise out here."""
-        return ["nsenter", "--target", str(self.init), "--net", "--", *command]
+        """The command that runs `command` on the node's network, and otherwise out here; it makes way for it."""
+        enter = ["nsenter", "--target", str(self.init), "--net", "--"]
+        return [*OUTLIVES_NOBODY, *enter, *command]
 
     def run(self, *command: str | Path, timeout: float = PATIENCE) -> subprocess.CompletedProcess[str]:
         """Run a command on the node; the caller looks at how it ended."""
@@ -92,8 +95,8 @@ def entered(logs: Path) -> Iterator[Namespaces]:
     with sandbox.workspace(f"{DIRECTORIES}{os.getpid()}-") as directory:
         own = ["unshare", "--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc"]
         first: list[str | Path] = [sys.executable, "-I", init.__file__, directory, NAME, ADDRESS, cgroup]
-        # Should this process be killed, unshare goes with it, and the node with unshare.
-        command = ["setpriv", "--pdeathsig", "KILL", "--", *own, *first]
+        # With unshare goes the node.
+        command = [*OUTLIVES_NOBODY, *own, *first]
         with (logs / "init.log").open("wb") as log:
             parent = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
         node = None

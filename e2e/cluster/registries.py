@@ -72,7 +72,7 @@ def serving(program: Path, node: Namespaces) -> Iterator[Registries]:
     directories = [node.directory / name for name in ("registry", "private-registry")]
     for directory in directories:
         directory.mkdir()
-    enter: list[str | Path] = ["setpriv", "--pdeathsig", "KILL", "--", *node.connect()]
+    enter = node.connect()
     with (
         distribution.serving(program, directories[0], enter=enter, address="0.0.0.0:5000") as public,
         distribution.serving(program, directories[1], enter=enter, address="0.0.0.0:5001", private=True) as private,

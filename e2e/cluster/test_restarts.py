@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -114,11 +114,18 @@ def test_pods_of_a_node_that_was_rebooted_have_their_models_without_a_download(
     assert registry.blobs_fetched(repository) == fetched
 
 
+@pytest.fixture
+def taint(driver: Installation) -> Iterator[str]:
+    """A key of the test's own; whatever becomes of the test, the node has no such taint afterwards."""
+    key = "model.csi.modelpack.org/agent-not-ready"
+    yield key
+    driver.cluster.kubectl("taint", "node", "node1", f"{key}-")
+
+
 def test_pods_come_to_a_node_only_when_its_driver_serves(
-    pod: MakePod, driver: Installation, registry: Registries, repository: str, model: Path
+    pod: MakePod, driver: Installation, registry: Registries, repository: str, model: Path, taint: str
 ) -> None:
     registry.push(model, repository)
-    taint = "model.csi.modelpack.org/agent-not-ready"
     taint_node = ("taint", "node", "node1", f"{taint}=:NoSchedule")
     succeeded(driver.cluster.kubectl(*taint_node))
     with driver.changed(**driver.configured(kubernetes={"startup_taint": taint})):

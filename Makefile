@@ -10,7 +10,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 	--custom-compile-command 'make lock' $(UPGRADE)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo fuzz test check e2e e2e-cluster e2e-tools crash churn bench bench-docs bench-clean docs lock stubs clean
+.PHONY: help setup demo fuzz test check e2e e2e-node e2e-cluster e2e-tools crash churn bench bench-docs bench-clean docs lock stubs clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r target text; do \
@@ -32,14 +32,16 @@ check: $(VENV)/.ready ## lint, format, types, the contract of the floors, genera
 	@echo '== generated code' && $(BIN)/python proto/generate.py --check
 	@echo '== locks, and what make docs writes' && $(BIN)/python -m pytest --quiet --no-header tests/packaging
 
-e2e: $(VENV)/.ready-e2e ## against a real kubelet, csi-sanity, modctl, docker-registry, helm and prometheus; skips what is not there
-	@$(BIN)/python -m pytest --quiet --timeout 900 e2e
+e2e: e2e-node e2e-cluster ## the real driver and the real programs of others, on a node and in a cluster; skips what is not there
+
+e2e-node: $(VENV)/.ready-e2e ## of that all but the cluster: csi-sanity, modctl, docker-registry, helm, prometheus, crashes
+	@$(BIN)/python -m pytest --quiet --timeout 900 --ignore e2e/cluster e2e
 
 e2e-cluster: $(VENV)/.ready-e2e ## of that only the cluster: the chart and the image under a real kubelet (needs root)
 	@$(BIN)/python -m pytest --quiet --timeout 900 --durations=0 --durations-min=1 e2e/cluster
 
-e2e-tools: $(VENV)/.ready ## build Kubernetes, csi-sanity, modctl and helm into a cache outside the repository (needs Go)
-	@$(BIN)/python -m e2e.toolbox
+e2e-tools: $(VENV)/.ready ## build Kubernetes, csi-sanity, modctl, helm and others, or TOOLS, into a cache outside the repository (needs Go)
+	@$(BIN)/python -m e2e.toolbox $(TOOLS)
 
 crash: $(VENV)/.ready ## kill drivers at numbered steps; SEEDS=500 of them from FIRST=0 on, for at most SECONDS=0 (no limit)
 	@CRASH_SEEDS=$(or $(SEEDS),500) CRASH_FIRST=$(or $(FIRST),0) CRASH_SECONDS=$(or $(SECONDS),0) $(BIN)/python -m e2e.crash

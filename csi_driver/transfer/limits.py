@@ -27,7 +27,8 @@ class Limits:
     file sizes, holes included, and the archive itself; `ratio` bounds what a compressed layer unpacks to, in multiples
     of its own size, where that is more than `ratio_from` bytes: zeros, which is what sparse and untrained weights are
     made of, shrink a thousandfold; of what models hold otherwise, text shrinks most, to a fifth. `header_bytes` bounds
-    the extended headers and the sparse map of one entry, which pass through memory;
+    the extended headers and the sparse map of one entry, and `path_characters` the paths of all entries and directories
+    together: both pass through memory, the latter when a snapshot is made.
     `window_bytes` bounds what a zstd frame may ask to keep in memory (RFC 8878, section 3.1.1.1.2), at most 2 GiB; the
     default takes `zstd --long=28`, and leaves a pod with the usual memory limit alive.
     """
@@ -37,6 +38,7 @@ class Limits:
     ratio: int = 200
     ratio_from: int = 4 << 30
     header_bytes: int = 1 << 20
+    path_characters: int = 128 << 20
     window_bytes: int = 256 << 20
 
     @classmethod
@@ -61,6 +63,14 @@ class Limits:
             raise LimitExceeded(
                 f"the layer unpacks to more than {self.ratio} times its {compressed} compressed bytes; if it is to be "
                 "trusted, raise limits.compression_ratio"
+            )
+
+    def check_paths(self, characters: int) -> None:
+        """Raise `LimitExceeded` if the paths in an archive may not have so many characters together."""
+        if characters > self.path_characters:
+            raise LimitExceeded(
+                f"the paths in the archive have more than {self.path_characters} characters together; pack "
+                "fewer files, or under shorter names"
             )
 
     def check_entries(self, count: int) -> None:

@@ -23,7 +23,7 @@ _PIECE = 1 * MIB
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _DIRECTORY_MODE = 0o555
 _ANY = 1 << 62
-_WHATEVER_WAS_UNPACKED = Limits(entries=_ANY, unpacked_bytes=_ANY, header_bytes=64 * MIB)
+_WHATEVER_WAS_UNPACKED = Limits(entries=_ANY, unpacked_bytes=_ANY, header_bytes=64 * MIB, path_characters=_ANY)
 _DISK_FAULTS = frozenset({errno.EIO, errno.EBADMSG, errno.EUCLEAN, errno.ENODATA})
 
 Pace = Callable[[int], object]

@@ -92,6 +92,7 @@ class Entries:
         self._grant = grant
         self._implied = implied
         self._unpacked = self._taken = self._kept = 0
+        self._characters = self._longest = self._implied_before = 0
         self._global: dict[bytes, bytes] = {}
 
     def __iter__(self) -> Iterator[Entry]:
@@ -229,11 +230,18 @@ class Entries:
         self._unpacked += entry.size
         implied = self._implied()
         self._limits.check_entries(self.count + implied)
+        self._count_path(entry.path, implied)
         self._check_unpacked()
         if entry.kind is not Kind.SKIPPED:
             self._kept += 1
             self._taken += _disk_bytes(entry)
             self._grant(self._taken + implied * _DISK_BLOCK, self._kept + implied)
+
+    def _count_path(self, path: str, implied: int) -> None:
+        """No directory that the entry before has implied has a longer path than that."""
+        self._characters += len(path) + (implied - self._implied_before) * self._longest
+        self._implied_before, self._longest = implied, len(path)
+        self._limits.check_paths(self._characters)
 
     def _check_unpacked(self) -> None:
         self._limits.check_size(max(self._unpacked, self._blocks.position))

@@ -17,6 +17,7 @@ from tests.transfer.archives import (
     gzipped,
     header,
     member,
+    pax,
     tarfile_of,
     zstd,
 )
@@ -256,3 +257,14 @@ def test_directories_that_are_only_implied_meet_the_limit_and_take_room(bench: B
 
 def test_a_gzip_header_that_does_not_end_is_refused(bench: Bench) -> None:
     bench.refuses(b"\x1f\x8b\x08\x08" + bytes(6) + b"n" * (1 << 20), GZIP, match="gzip stream is damaged")
+
+
+def test_long_paths_meet_a_limit_together_with_those_of_directories(bench: Bench) -> None:
+    """Else a few megabytes of zstd would name a million files by 4 KiB each, all in memory when a snapshot is made."""
+    bench.limits = Limits(path_characters=10_000)
+    named = [pax(b"x", ("path", f"{n}".zfill(200))) + member("f") for n in range(60)]
+    bench.fetch(b"".join(named[:50]) + END)
+    with pytest.raises(NoSpace, match="paths in the archive have more than 10000 characters"):
+        bench.fetch(b"".join(named[:51]) + END)
+    with pytest.raises(NoSpace, match="characters"):
+        bench.fetch(member("d/" * 45 + "f") + member("e/" * 45 + "f") + member("g/" * 30 + "f") + member("h") + END)

@@ -184,6 +184,16 @@ def test_monitors_scrape_the_port_that_the_driver_serves(helm: Helm) -> None:
     assert objects.one("ServiceMonitor")["spec"]["selector"]["matchLabels"].items() <= labels.items()
 
 
+def test_the_port_is_where_the_driver_is_told_to_serve(helm: Helm, tmp_path: Path) -> None:
+    values = {"config": {"metrics_addr": "tcp://[::]:9100"}, "metrics": {"serviceMonitor": {"enabled": True}}}
+
+    objects = helm.render(values)
+
+    ports = {item["name"]: item["containerPort"] for item in objects.container("model-csi-driver")["ports"]}
+    assert objects.config(tmp_path).metrics_addr == "tcp://[::]:9100"
+    assert ports["metrics"] == objects.one("Service")["spec"]["ports"][0]["port"] == 9100
+
+
 def test_without_metrics_nothing_is_served_or_scraped(helm: Helm, tmp_path: Path) -> None:
     metrics: dict[str, Any] = {**case("everything")["metrics"], "enabled": False}
 

@@ -87,7 +87,7 @@ def test_pulls_go_on(
     registry.let(1 << 20)
     reader = pod("reader", f"{registry.slow}/{repository}:v1")
     reader.until_told("^PullingModel")
-    registry.let(1 << 18)
+    registry.let(1 << 17)
 
     interrupt(driver)
     registry.let()

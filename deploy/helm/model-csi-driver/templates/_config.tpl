@@ -33,6 +33,11 @@ other values and the names that the Go driver's chart gave some of them.
 {{- toYaml $settings }}
 {{- end }}
 
+{{- /* Where the driver serves its metrics, which config.metrics_addr may say in place of metrics.port. */}}
+{{- define "model-csi-driver.metricsPort" -}}
+{{- get (include "model-csi-driver.settings" . | fromYaml) "metrics_addr" | splitList ":" | last }}
+{{- end }}
+
 {{- /*
 The settings that a running driver does not follow: a change of these needs new pods. Which ones it follows, the code
 says (live-settings.yaml).

@@ -29,7 +29,7 @@
       containerPort: {{ .Values.livenessProbe.healthPort }}
     {{- if .Values.metrics.enabled }}
     - name: metrics
-      containerPort: {{ .Values.metrics.port }}
+      containerPort: {{ include "model-csi-driver.metricsPort" . }}
     {{- end }}
   # The socket opens when the volumes of an earlier run have been looked after.
   startupProbe:

@@ -111,7 +111,8 @@ class Maker:
         return self._assemble(run, spec), fetched
 
     def _assemble(self, run: Run, spec: SnapshotSpec) -> Snapshot:
-        own = Growth(self._cache, LayerId(run.digest, is_tree=False), "", _FEW, urgent=run.is_urgent())
+        snapshot = LayerId(Digest.of(run.key.encode()), is_tree=False)  # nothing else has this name
+        own = Growth(self._cache, snapshot, "", _FEW, urgent=run.is_urgent())
         with self._tracing.span("assemble", layers=len(spec.layers)), own:
             return self._cache.assemble(run.key, spec, grant=own.grant)
 

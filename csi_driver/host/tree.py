@@ -72,9 +72,7 @@ class TreeWriter:
         parent, name = _split(path)
         with _refusals(path):
             directory = self._directories.open(parent, create=True)
-            descriptor = _new_file(directory, name, flags)
-        os.fchmod(descriptor, mode)
-        return descriptor
+            return _new_file(directory, name, mode, flags)
 
     def symlink(self, path: str, target: str, *, mtime_ns: int | None = None) -> None:
         """A symbolic link that stays inside the root wherever it leads."""
@@ -193,14 +191,20 @@ class TreeWriter:
         self.close()
 
 
-def _new_file(directory: int, name: str, flags: int) -> int:
+def _new_file(directory: int, name: str, mode: int, flags: int) -> int:
     try:
-        return os.open(name, _NEW | flags, 0o600, dir_fd=directory)
+        descriptor = os.open(name, _NEW | flags, 0o600, dir_fd=directory)
     except OSError as error:
         if error.errno == errno.EINVAL:  # open(2): the file may have been made before O_DIRECT is refused
             with suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=directory)
         raise
+    try:
+        os.fchmod(descriptor, mode)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _same(directory: int, name: str, other_directory: int, other_name: str) -> bool:

@@ -8,7 +8,7 @@ from csi_driver.errors import AccessDenied
 from csi_driver.oci.reference import Reference
 
 _HUB = "docker.io"
-_HUB_TOO = frozenset({"index.docker.io", "registry-1.docker.io"})
+_HUB_TOO = frozenset({"index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})
 _HTTPS = "443"
 _EVERYTHING = "*"
 

@@ -11,6 +11,9 @@ from csi_driver.registry.host import Host
 
 _LEFT_OUT = 30.0  # seconds
 _TRIAL = 15.0  # seconds that one caller has to find out whether a host is back, while others go on without it
+_FORGOTTEN = 600.0  # seconds behind its end after which an outage that nobody has asked about is of no use
+
+_Key = tuple[tuple[str, str, int], str]
 
 
 @dataclass(slots=True)
@@ -20,18 +23,22 @@ class _Outage:
 
 
 class Outages:
-    """Hosts that have a substitute are left out for a while after a failure; then one caller tries them again."""
+    """Hosts that have a substitute are left out for a while after a failure; then one caller tries them again.
+
+    For the registry alone for which they failed: a mirror answers 502 for one that is down or does not exist, which
+    anybody can ask it for, and brings the others all the same.
+    """
 
     def __init__(self, *, seconds: float = _LEFT_OUT, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
         self._clock = clock
         self._lock = Lock()
-        self._outages: dict[tuple[str, str, int], _Outage] = {}
+        self._outages: dict[_Key, _Outage] = {}
 
     def reason(self, host: Host) -> str | None:
         """Why the host is to be left out now; None if it may be asked."""
         with self._lock:
-            outage = self._outages.get(host.root.origin)
+            outage = self._outages.get(_key(host))
             if outage is None:
                 return None
             now = self._clock()
@@ -43,8 +50,10 @@ class Outages:
     def begin(self, host: Host, error: DriverError) -> None:
         """The host failed in a way that says nothing of what it was asked for."""
         with self._lock:
-            is_new = host.root.origin not in self._outages
-            self._outages[host.root.origin] = _Outage(self._clock() + self._seconds, str(error))
+            now = self._clock()
+            self._outages = {key: one for key, one in self._outages.items() if one.until > now - _FORGOTTEN}
+            is_new = _key(host) not in self._outages
+            self._outages[_key(host)] = _Outage(now + self._seconds, str(error))
         if is_new:
             log.warning(
                 "a host fails and is left out for a while; the next one is asked",
@@ -56,6 +65,10 @@ class Outages:
     def end(self, host: Host) -> None:
         """The host answers."""
         with self._lock:
-            was_out = self._outages.pop(host.root.origin, None)
+            was_out = self._outages.pop(_key(host), None)
         if was_out:
             log.event("a host that was left out answers again", host=host.root.authority)
+
+
+def _key(host: Host) -> _Key:
+    return host.root.origin, host.namespace

@@ -60,6 +60,7 @@ def test_without_a_policy_everything_is_allowed() -> None:
         ("index.docker.io", "docker.io/org/m", True),
         ("docker.io", "registry-1.docker.io/org/m", True),
         ("docker.io", "index.docker.io/org/m", True),
+        ("docker.io", "registry.hub.docker.com/org/m", True),
         ("[::1]", "[::1]/m", True),
         ("[::1]:5000", "[::1]:5000/m", True),
         ("[::2]", "[::1]/m", False),

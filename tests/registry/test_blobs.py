@@ -6,9 +6,12 @@ import pytest
 
 from csi_driver.errors import ContentMismatch, NotFound, RangeIgnored, Unavailable, UnsupportedArtifact
 from csi_driver.registry.blob import BlobSource
+from csi_driver.registry.message import Request
+from csi_driver.registry.transport.bulk import Bulk, BulkStream
+from csi_driver.registry.url import Url
 from tests.fixtures.faults import Fault
 from tests.fixtures.registry import EmbeddedRegistry
-from tests.registry.conftest import CONTENT, Client, descriptor, read_all
+from tests.registry.conftest import CONTENT, TLS, Client, descriptor, read_all
 
 BLOBS = "/v2/*/blobs/*"
 
@@ -251,6 +254,25 @@ def test_r22_only_some_idle_connections_are_kept(source: BlobSource, registry: E
     for body in again:
         body.close()
     assert registry.connections() == 12 + 4
+
+
+def test_r22_connections_to_origins_that_nobody_asks_any_more_are_closed() -> None:
+    bulk = Bulk(
+        tls=TLS, proxy_tls=lambda: TLS, user_agent="", connect_timeout=10.0, stall_timeout=10.0, exchange_timeout=10.0,
+        longest_idle=0.0,
+    )  # fmt: skip
+    streams = []
+    for _ in range(5):
+        with EmbeddedRegistry() as registry:
+            url = Url.parse(f"{registry.url}/v2/team/model/blobs/{registry.put_blob(b'x')}")
+            stream = bulk.send(Request("GET", url, bulk=True), None).stream
+            assert isinstance(stream, BulkStream)
+            streams.append(stream)
+            while stream.readinto(memoryview(bytearray(9))):
+                pass
+            stream.close()
+    assert [stream._connection.wire.fileno() for stream in streams[:-1]] == [-1] * 4
+    bulk.close()
 
 
 def test_content_that_the_descriptor_carries_needs_no_request(client: Client, registry: EmbeddedRegistry) -> None:

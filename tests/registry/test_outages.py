@@ -6,7 +6,8 @@ from csi_driver.registry.outages import Outages
 from csi_driver.registry.url import Url
 
 HOST = Host(Url.parse("http://m/v2"), namespace="docker.io")
-SAME = Host(Url.parse("http://m/v2/other"), namespace="ghcr.io")
+SAME = Host(Url.parse("http://m/v2/other"), namespace="docker.io")
+FOR_ANOTHER = Host(Url.parse("http://m/v2"), namespace="ghcr.io")
 OTHER = Host(Url.parse("http://n/v2"), namespace="docker.io")
 
 
@@ -21,6 +22,22 @@ def test_a_host_is_left_out_for_a_while_whatever_it_is_asked_for() -> None:
         "nobody listens",
         None,
     )
+
+
+def test_that_a_mirror_fails_for_one_registry_says_nothing_of_the_others() -> None:
+    """A pod may name a registry that does not exist; the mirror's 502 for it must not send everybody else past it."""
+    outages = Outages()
+    outages.begin(HOST, Unavailable("502"))
+    assert outages.reason(FOR_ANOTHER) is None
+
+
+def test_outages_of_registries_that_nobody_asks_for_any_more_are_forgotten() -> None:
+    now = [0.0]
+    outages = Outages(seconds=30.0, clock=lambda: now[0])
+    for number in range(2000):
+        outages.begin(Host(Url.parse("http://m/v2"), namespace=f"made.up.{number}"), Unavailable("502"))
+        now[0] += 10.0
+    assert len(outages._outages) < 100
 
 
 def test_then_one_caller_tries_it_while_the_others_go_on_without() -> None:

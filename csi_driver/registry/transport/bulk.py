@@ -4,7 +4,7 @@ import http.client
 import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -64,6 +64,7 @@ class Bulk:
         connect_timeout: float,
         stall_timeout: float,
         exchange_timeout: float,
+        longest_idle: float = _LONGEST_IDLE,
     ) -> None:
         self._tls = tls
         self._proxy_tls = proxy_tls
@@ -71,6 +72,7 @@ class Bulk:
         self._connect_timeout = connect_timeout
         self._stall_timeout = stall_timeout
         self._exchange_timeout = exchange_timeout
+        self._longest_idle = longest_idle
         self._lock = Lock()
         self._idle: dict[_Key, list[_Connection]] = {}
         self._is_closed = False
@@ -102,11 +104,19 @@ class Bulk:
         """Keep a connection whose answer was read to its end."""
         connection.reused, connection.idle_since = True, time.monotonic()
         with self._lock:
-            idle = self._idle.setdefault(connection.key, [])
-            idle.append(connection)
-            surplus = idle.pop(0) if self._is_closed or len(idle) > _MOST_IDLE else None
-        if surplus:
-            surplus.http.close()
+            self._idle.setdefault(connection.key, []).append(connection)
+            surplus = list(self._surplus())
+        for one in surplus:
+            one.http.close()
+
+    def _surplus(self) -> Iterator[_Connection]:
+        """Under the lock: take out what idles too long or is too much, also of origins that nobody asks any more."""
+        too_long = time.monotonic() - self._longest_idle
+        for key, idle in list(self._idle.items()):
+            while idle and (self._is_closed or len(idle) > _MOST_IDLE or idle[0].idle_since < too_long):
+                yield idle.pop(0)
+            if not idle:
+                del self._idle[key]
 
     def _take(self, request: Request, proxy: Proxy | None) -> _Connection:
         """A connection that is idle, or a new one: always that for an upload, which cannot be repeated unnoticed."""
@@ -117,7 +127,7 @@ class Bulk:
             idle = self._idle.get(key, [])
             while idle and found is None and request.body is None:
                 last = idle.pop()
-                if time.monotonic() - last.idle_since > _LONGEST_IDLE:
+                if time.monotonic() - last.idle_since > self._longest_idle:
                     stale.append(last)
                 else:
                     found = last

@@ -11,6 +11,8 @@ from csi_driver.errors import ContentMismatch
 from csi_driver.host import files
 from csi_driver.oci.digest import Digest
 
+_MOST_IDLE = 256 << 20  # bytes of manifests that no snapshot was made of
+
 
 class Manifests:
     """Manifest bodies that hash to their names, when they are put and when they are got."""
@@ -53,6 +55,25 @@ class Manifests:
         for path in old:
             path.unlink(missing_ok=True)
         return len(old)
+
+    def trim(self, *, keep: Collection[Digest]) -> int:
+        """Give up those put longest ago until what is not to be kept has at most 256 MiB; returns how many.
+
+        A registry can have a new one for each time that it is asked, and each is kept before it shows what it is worth.
+        """
+        kept = {self._places.manifest(digest) for digest in keep}
+        found = []
+        for path in self._places.manifests.glob("*/*/*"):
+            with suppress(FileNotFoundError):
+                status = os.stat(path)
+                found.append((status.st_mtime, status.st_size, path))
+        count, total = 0, 0
+        for _, size, path in sorted(found, reverse=True):
+            total += 0 if path in kept else size
+            if path not in kept and total > _MOST_IDLE:
+                path.unlink(missing_ok=True)
+                count += 1
+        return count
 
 
 def _age(path: Path) -> float:

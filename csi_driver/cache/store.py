@@ -191,11 +191,11 @@ class Cache:
         return self._space.promised()
 
     def collect(self) -> Plan:
-        """Bring the cache within its limits, as far as it can be without what must stay; returns what was given up.
-
-        The room is free when the trash has been swept.
-        """
-        return self.give_up()[1]
+        """Bring the cache within its limits, as far as it can be without what must stay; what was given up as `give_up`
+        does, and manifests without a snapshot beside that."""
+        inventory, plan = self.give_up()
+        self._manifests.trim(keep={held.manifest_digest for held in inventory.snapshots})
+        return plan
 
     def propose(self, free: int | None = None) -> tuple[Inventory, Plan]:
         """What is here, and what `give_up` would give up of it now."""

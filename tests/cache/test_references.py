@@ -97,6 +97,21 @@ def test_a_manifest_damaged_on_disk_is_none(cache: Cache) -> None:
     assert cache.manifest(ONE) == b"one"
 
 
+def test_only_the_latest_manifests_without_a_snapshot_stay(cache: Cache) -> None:
+    """A registry that has another manifest each time it is asked must not fill the disk."""
+    cache.put_manifest(MANIFEST, b"manifest")
+    assemble(cache, "key", bring_raw(cache, "weights", b"data"))
+    bodies = [b"first", b"second", b"third", b"fourth"]
+    paths = [cache.places.manifest(Digest.of(body)) for body in (*bodies, b"manifest")]
+    for body in bodies:
+        cache.put_manifest(Digest.of(body), body)
+    for number, path in enumerate(paths):
+        os.truncate(path, 100 << 20)
+        os.utime(path, (number % 4, number % 4))
+    cache.collect()
+    assert [path.exists() for path in paths] == [False, False, True, True, True]
+
+
 def test_manifests_expire_unless_a_snapshot_was_made_of_them_or_they_are_young(cache: Cache) -> None:
     cache.put_manifest(ONE, b"one")
     cache.put_manifest(OTHER, b"other")

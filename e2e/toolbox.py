@@ -6,6 +6,7 @@ e2e.toolbox` builds what is missing into a cache outside the repository, and kee
 Debian packages (docker-registry, containerd) is looked for on the PATH.
 """
 
+import fcntl
 import hashlib
 import os
 import re
@@ -68,8 +69,17 @@ class GoTool:
         return BINARIES / f"{self.name}-{self.version}-{pin[:12]}"
 
     def build(self) -> None:
-        """Build into the cache; `binary` appears whole or not at all. Raises `CalledProcessError`."""
+        """Build into the cache; `binary` appears whole or not at all. Raises `CalledProcessError`.
+
+        Who wants a program while somebody else builds one waits, rather than compile the same packages beside him.
+        """
         BINARIES.mkdir(parents=True, exist_ok=True)
+        with (BINARIES / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not self.binary.exists():
+                self._build()
+
+    def _build(self) -> None:
         staged = self.binary.with_name(f"{self.binary.name}.{os.getpid()}")
         command = ["go", "build", "-C", str(self.module), "-trimpath", "-buildvcs=false", "-ldflags", self._ldflags()]
         environment = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local", "GOWORK": "off"}

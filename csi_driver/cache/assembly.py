@@ -171,7 +171,7 @@ class _Assembly:
 
     def _ask(self, size: int, inodes: int) -> None:
         """Ask for so much more than there is."""
-        self._grant(self.result.own_bytes + size, self.result.own_inodes + self.writer.implied + inodes)
+        self._grant(self.result.own_bytes + size, self.result.own_inodes + self.writer.implied() + inodes)
 
     def _link(self, entry: Entry) -> bool:
         """Whether the file could be given one more name."""

@@ -47,7 +47,6 @@ class TreeWriter:
         self._named = 0
         self._mtimes: dict[str, int] = {}
 
-    @property
     def implied(self) -> int:
         """How many directories were made only because something lies in them."""
         return self._directories.made - self._named

@@ -68,7 +68,7 @@ class LayerTree:
             if packing is Packing.TAR:
                 marks = stack.enter_context(_Marks(self, blocks, skeleton))
                 boundary = marks.boundary
-            entries = Entries(blocks, self.limits, boundary=boundary, grant=self.grant, implied=lambda: tree.implied)
+            entries = Entries(blocks, self.limits, boundary=boundary, grant=self.grant, implied=tree.implied)
             if isinstance(self.prefix, TreePrefix):
                 adoption = stack.enter_context(Adoption(self.prefix.content, self.prefix.until))
             try:
@@ -96,7 +96,7 @@ class LayerTree:
             SkeletonWriter(self.into / SKELETON, packing, whole=False) as skeleton,
             closing(Blocks(archive, keep=_forget)) as blocks,
         ):
-            entries = Entries(blocks, self.limits, choice=choice, grant=self.grant, implied=lambda: tree.implied)
+            entries = Entries(blocks, self.limits, choice=choice, grant=self.grant, implied=tree.implied)
             if unpack_part(entries, blocks, tree, skeleton, choice):
                 retell(self.into / CONTENT, skeleton)
         return entries

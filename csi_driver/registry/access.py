@@ -145,12 +145,16 @@ class Access:
                 return self._authorise(self._credentials[candidate], candidate, fresh=fresh and candidate == number)
             except Rejected as error:
                 reason, is_rejected = str(error), True
-        if is_rejected and self.has_credentials:
+        if is_rejected:
             self._rejection = reason
-            with suppress(Rejected, Unavailable):
-                return self._authorise(None, len(self._credentials), fresh=False)
+        if self.has_credentials and fresh and number == len(self._credentials):
+            with suppress(Rejected):
+                return self._authorise(None, number, fresh=True)
         if self._renew():
             return self._first_accepted(0, fresh=False, refusal=reason)
+        if self.has_credentials and is_rejected:
+            with suppress(Rejected, Unavailable):
+                return self._authorise(None, len(self._credentials), fresh=False)
         self._grant = Grant()
         raise Unauthenticated(self._explanation(reason))
 

@@ -196,6 +196,32 @@ def test_what_is_for_everybody_is_read_although_the_credentials_have_expired(cli
         assert registry.count(server="tokens") == 3
 
 
+@pytest.mark.parametrize("expires_in", [300, 1e-9])
+def test_nobody_s_token_that_expires_is_replaced_by_another(client: Client, expires_in: float) -> None:
+    grants = {"": ["public/*"], "ann": ["*"]}
+    with EmbeddedRegistry(auth="bearer", users={"ann": "a"}, grants=grants, expires_in=expires_in) as registry:
+        registry.push_model("public/model", "v1", FILES)
+        repository = client.repository(registry.reference("public/model", "v1"), user("ann", "expired"))
+        for _ in range(3):
+            assert repository.manifest("v1").reader is None
+            registry.access.revoke_tokens()
+        registry.access.grants.clear()
+        with pytest.raises(Unauthenticated, match="incorrect username or password"):
+            repository.manifest("v1")
+
+
+def test_a_token_service_that_is_busy_when_nobody_s_token_expires_is_asked_again(client: Client) -> None:
+    grants = {"": ["public/*"], "ann": ["*"]}
+    with EmbeddedRegistry(auth="bearer", users={"ann": "a"}, grants=grants) as registry:
+        registry.push_model("public/model", "v1", FILES)
+        repository = client.repository(registry.reference("public/model", "v1"), user("ann", "expired"))
+        repository.manifest("v1")
+        registry.access.revoke_tokens()
+        registry.faults.add(Fault(status=503), server="tokens", times=2)
+        repository.manifest("v1")
+    assert client.sleeps == [0.5, 1.0]
+
+
 @pytest.mark.parametrize("hides", [None, 403, 404])
 def test_who_is_not_let_in_with_expired_credentials_is_told_of_these(client: Client, hides: int | None) -> None:
     with EmbeddedRegistry(auth="bearer", users={"ann": "a"}) as registry:

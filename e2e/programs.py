@@ -8,11 +8,11 @@ from pathlib import Path
 _PATIENCE = 60.0  # seconds for a program that was told to end
 
 
-def end(process: "subprocess.Popen[str] | subprocess.Popen[bytes]") -> int:
+def end(process: "subprocess.Popen[str] | subprocess.Popen[bytes]", patience: float = _PATIENCE) -> int:
     """Tell a program to end, and kill it if it does not; its exit code."""
     process.terminate()
     try:
-        return process.wait(timeout=_PATIENCE)
+        return process.wait(timeout=patience)
     except subprocess.TimeoutExpired:
         process.kill()
         return process.wait()

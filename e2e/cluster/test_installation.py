@@ -110,6 +110,29 @@ def objects_of(driver: Installation) -> list[str]:
     return succeeded(kubectl("get", ",".join(kinds), "--all-namespaces", selector, "--output=name")).split()
 
 
+def test_what_kubernetes_keeps_of_a_csidriver_changes_as_the_documentation_says(
+    pod: MakePod, driver: Installation, registry: Registries, repository: str, of_its_own: Path
+) -> None:
+    registry.push(of_its_own, repository)
+    reader = pod("reader", f"{registry.public}/{repository}:v1")
+    reader.until_ready()
+    modes = {"volumeLifecycleModes": ["Ephemeral"]}
+    with pytest.raises(AssertionError, match="volumeLifecycleModes"):
+        driver.install(csiDriver=modes)
+
+    forget = ("delete", f"csidriver/{NAME}", "--ignore-not-found")
+    try:
+        succeeded(driver.cluster.kubectl(*forget))
+        driver.install(csiDriver=modes)
+        assert driver.cluster.get(f"csidriver/{NAME}")["spec"]["volumeLifecycleModes"] == ["Ephemeral"]
+    finally:
+        succeeded(driver.cluster.kubectl(*forget))
+        driver.install()
+
+    assert reader.content() == content(of_its_own)
+    assert reader.restarts() == 0
+
+
 def dry_run(installed: Installation, objects: list[Object]) -> int:
     """Let the API server check the objects as if it took them; their number."""
     for item in objects:

@@ -9,7 +9,7 @@ import pytest
 
 from csi_driver.errors import StillPulling
 from csi_driver.inflight import spawn
-from tests.fixtures.driver import Node
+from tests.fixtures.driver import Node, eventually
 from tests.fixtures.registry import EmbeddedRegistry
 
 
@@ -85,11 +85,13 @@ def test_the_progress_of_a_pull_is_told_while_it_goes_on(registry: EmbeddedRegis
     with node.driver() as driver:
         waiting = spawn("pod", lambda: driver.publish("a", reference))
         registry.gate.wait_until_held()
+        fetched = f'model_csi_pull_fetched_bytes{{reference="{reference}"}}'
+        eventually(lambda: numbers(node.metrics_addr)[fetched] > 0)
         during = numbers(node.metrics_addr)
         registry.gate.open()
         waiting.result(60.0)
         after = numbers(node.metrics_addr)
     assert during[f'model_csi_pull_total_bytes{{reference="{reference}"}}'] == 8_000_000
-    assert 0 < during[f'model_csi_pull_fetched_bytes{{reference="{reference}"}}'] <= 7_000_000
+    assert during[fetched] <= 7_000_000
     assert f'model_csi_pull_total_bytes{{reference="{reference}"}}' not in after
     assert after['model_csi_node_pull_op_latency_in_seconds_count{op="pull_layer",size_in_mb="8.0 MiB"}'] == 1

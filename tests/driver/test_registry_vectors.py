@@ -558,13 +558,13 @@ def test_a_disk_that_takes_nothing_more_publishes_nothing(
         if trouble == "full":
             filler.write_bytes(bytes(7 << 20))
         else:
-            mount("-o", "remount,ro")
+            mount("-o", "remount,bind,ro")
         with pytest.raises(DriverError) as caught:
             driver.publish("pod", reference)
         assert type(caught.value) is NoSpace or "Read-only file system" in str(caught.value)
         assert not node.target("pod").exists()
         assert node.leftovers() == []
-        mount("-o", "remount,rw")
+        mount("-o", "remount,bind,rw")
         filler.unlink(missing_ok=True)
         arrives(driver, reference)
     node.unmount_all()

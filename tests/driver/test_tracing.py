@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -121,9 +122,12 @@ def test_an_endpoint_that_is_no_url_is_refused() -> None:
         Tracing("collector:4318")
 
 
-def test_without_an_endpoint_nothing_of_opentelemetry_is_loaded() -> None:
+def test_without_an_endpoint_nothing_of_opentelemetry_is_loaded(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(f"node_id: here\nroot_dir: {tmp_path}/root\n")
     script = (
-        "import sys; from csi_driver.app import Driver; from csi_driver.config import load; Driver(load(None, {}));"
+        "import pathlib, sys; from csi_driver.app import Driver; from csi_driver.config import load;"
+        f"Driver(load(pathlib.Path({str(file)!r}), {{}}));"
         "sys.exit(any(name.startswith('opentelemetry') for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False, timeout=60).returncode == 0

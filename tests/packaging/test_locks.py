@@ -126,6 +126,16 @@ def test_the_lock_holds_all_that_is_needed_and_nothing_else(name: str, requireme
     assert set(lock(name)) == closure(requirements)
 
 
+@pytest.mark.parametrize("name", ["Makefile", "Dockerfile"])
+def test_what_is_newer_in_the_index_changes_nothing_of_an_install(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " ")
+    installs = re.findall(r"(?i:pip)\b[^&\n]* install [^&\n]*--require-hashes[^&\n]*", text)
+
+    assert installs
+    for install in installs:
+        assert "--no-deps" in install or "--dry-run" in install, install
+
+
 def test_what_runs_is_what_was_tested() -> None:
     developed = lock("requirements-dev.lock")
     for name in ("requirements.lock", "requirements-build.lock"):

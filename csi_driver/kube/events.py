@@ -16,7 +16,7 @@ _MOST_KNOWN = 5000
 _AT_ONCE = 20  # requests in one flush; the API server is everybody's
 _LONGEST_MESSAGE = 1024  # events.k8s.io/v1, Event.note
 _PAUSE = 30.0  # seconds without requests after the API server could not be reached
-_LONG_PAUSE = 600.0  # and after it refused, which only a person can mend
+_LONG_PAUSE = 600.0  # and after it refused, which only a person can mend: all, or those of one namespace
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,7 @@ class Events:
         self._pending: OrderedDict[str, Event] = OrderedDict()
         self._counts: OrderedDict[str, int] = OrderedDict()
         self._not_before = 0.0
+        self._refused: dict[str, float] = {}
 
     def post(self, event: Event) -> None:
         """Take the event, to be sent soon."""
@@ -69,17 +70,26 @@ class Events:
                 if not self._pending:
                     return
                 name, event = self._pending.popitem(last=False)
+            if time.monotonic() < self._refused.get(event.namespace, 0.0):
+                continue
             try:
                 self._send(name, event)
             except Unavailable:
                 self._keep(name, event)
                 self._not_before = time.monotonic() + _PAUSE
                 return
-            except (AccessDenied, Unauthenticated) as error:
+            except Unauthenticated as error:
                 self._not_before = time.monotonic() + _LONG_PAUSE
                 log.warning("no events can be written, which is tried again in ten minutes", reason=error)
                 return
-            except DriverError as error:  # such as the namespace that is being deleted
+            except AccessDenied as error:  # also of a namespace that is being deleted, or has a quota of events
+                self._leave_alone(event.namespace)
+                log.warning(
+                    "no events can be written, which is tried again in ten minutes",
+                    namespace=event.namespace,
+                    reason=error,
+                )
+            except DriverError as error:
                 log.warning("an event was refused", pod=f"{event.namespace}/{event.pod}", reason=error)
 
     def _keep(self, name: str, event: Event) -> None:
@@ -88,6 +98,12 @@ class Events:
             if name not in self._pending:
                 self._pending[name] = event
                 self._pending.move_to_end(name, last=False)
+
+    def _leave_alone(self, namespace: str) -> None:
+        """Take no events for the namespace for a while, and remember none for which that is over."""
+        now = time.monotonic()
+        self._refused = {name: until for name, until in self._refused.items() if now < until}
+        self._refused[namespace] = now + _LONG_PAUSE
 
     def _send(self, name: str, event: Event) -> None:
         path = core("events", name, namespace=event.namespace)

@@ -100,6 +100,20 @@ def test_where_no_events_may_be_written_that_is_said_and_not_asked_again_and_aga
     ]
 
 
+def test_a_namespace_in_which_no_events_may_be_written_does_not_silence_the_others(
+    kubernetes: EmbeddedApi, events: Events, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As one that is being deleted, or whose quota of events is full: the API server answers 403 there alone."""
+    kubernetes.forbidden.add(("POST", core("events", namespace="going")))
+    for number in range(3):
+        events.post(replace(PULLING, namespace="going", uid=f"u-{number}"))
+    events.post(PULLING)
+    events.flush()
+    assert written(kubernetes).keys() == {"PullingModel"}
+    assert [seen.path for seen in kubernetes.requests] == [core("events", namespace="going"), EVENTS]
+    assert [record.fields["namespace"] for record in caplog.records] == ["going"]  # type: ignore[attr-defined]
+
+
 def test_what_is_refused_for_one_pod_does_not_hold_up_the_others(kubernetes: EmbeddedApi, events: Events) -> None:
     kubernetes.faults.add(Fault(status=422, body=b"{}"), method="POST", times=1)
     events.post(replace(PULLING, pod="gone", uid="u-0"))

@@ -108,6 +108,7 @@ def test_an_empty_file_or_section_means_the_defaults(tmp_path: Path) -> None:
         ("cache: {pins: registry.local/model}", "cache.pins"),
         ("cache: {low_water: 90%}", "cache.low_water is 90% and cache.high_water 85%"),
         ("cache: {low_water: 1GiB}", "both must be shares or both sizes"),
+        ("kubernetes: {startup_taint: 'example.com/not-ready=:NoExecute'}", "kubernetes.startup_taint.*key of a taint"),
         ("service_name: a name", "service_name"),
         (f"service_name: {'a' * 64}", "service_name"),
         ("node_id: " + "n" * 257, "node_id"),
@@ -118,6 +119,11 @@ def test_an_empty_file_or_section_means_the_defaults(tmp_path: Path) -> None:
 def test_a_wrong_setting_is_refused_by_name(tmp_path: Path, text: str, named: str) -> None:
     with pytest.raises(InvalidRequest, match=named):
         load(written(tmp_path, text), {})
+
+
+def test_a_taint_is_named_by_its_key(tmp_path: Path) -> None:
+    for key in ("", "not-ready", "model.csi.modelpack.org/agent-not-ready"):
+        assert load(written(tmp_path, f"kubernetes: {{startup_taint: '{key}'}}"), {}).kubernetes.startup_taint == key
 
 
 def test_a_missing_file_is_refused_by_path(tmp_path: Path) -> None:

@@ -44,6 +44,17 @@ def optional_path(value: object) -> str:
     return str(path(value)) if value != "" else ""
 
 
+_KEY = re.compile(r"([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
+
+
+def taint_key(value: object) -> str:
+    """The key of a taint, or nothing. With a value or an effect it would name no taint, and nobody would notice."""
+    key = text(value)
+    if key and not _KEY.fullmatch(key):
+        raise ValueError("must be the key of a taint, such as example.com/not-ready, without value and effect")
+    return key
+
+
 def number(low: float, high: float) -> Parser:
     """A number in seconds, or whatever the setting counts, within these bounds."""
 

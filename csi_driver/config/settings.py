@@ -18,6 +18,7 @@ from csi_driver.config.kinds import (
     prefetch,
     setting,
     size,
+    taint_key,
     text,
 )
 from csi_driver.config.policy import NamespaceRules, namespaces, patterns
@@ -180,9 +181,9 @@ class Kubernetes:
     )
     startup_taint: str = setting(
         "",
-        text,
-        "Taint that is taken off the node once kubelet knows the driver, so that pods come only then; needs to get and "
-        "patch nodes, and to get CSINodes.",
+        taint_key,
+        "Key of the taint that is taken off the node once kubelet knows the driver, so that pods come only then; needs "
+        "to get and patch nodes, and to get CSINodes.",
     )
 
 

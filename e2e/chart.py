@@ -56,6 +56,15 @@ def named(items: list[dict[str, Any]], name: str) -> dict[str, Any]:
     return next(item for item in items if item["name"] == name)
 
 
+class Strict(yaml.SafeLoader):
+    """YAML in which no key is there twice: some readers refuse that, and the others each take another one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+        assert len(mapping) == len(node.value), f"a key is there twice: {node.start_mark}"
+        return mapping
+
+
 @dataclass(frozen=True, slots=True)
 class Helm:
     """Helm's command line, always at work on one chart."""
@@ -71,11 +80,18 @@ class Helm:
             command, input=json.dumps(values or {}), capture_output=True, text=True, timeout=60, check=False
         )
 
-    def render(self, values: Values | None = None, *, kubernetes: str = "1.35", release: str = "models") -> Objects:
-        """The chart's objects as a release in the namespace `model-csi`."""
-        options = ["--namespace", "model-csi", "--kube-version", kubernetes]
+    def render(
+        self,
+        values: Values | None = None,
+        *,
+        kubernetes: str = "1.35",
+        release: str = "models",
+        namespace: str = "model-csi",
+    ) -> Objects:
+        """The chart's objects as a release."""
+        options = ["--namespace", namespace, "--kube-version", kubernetes]
         said = succeeded(self.run("template", release, *options, values=values))
-        return Objects(item for item in yaml.safe_load_all(said) if item)
+        return Objects(item for item in yaml.load_all(said, Strict) if item)
 
 
 def case(name: str) -> Values:

@@ -254,6 +254,11 @@ def test_the_packed_chart_is_the_chart(helm: Helm, tmp_path: Path) -> None:
         {"hostPaths": ["etc"]},
         {"admissionPolicy": {"enabled": True}},
         {"admissionPolicy": {"allowedRegistries": ["https://registry.example.com"]}},
+        {"admissionPolicy": {"allowedRegistries": ["team"]}},  # which is no registry
+        {"updateStrategy": {"type": "Recreate"}},
+        {"updateStrategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}},  # one node has room for one driver
+        {"rbac": {"secretNamespaces": ["team", "team"]}},
+        {"rbac": {"secretNamespaces": [""]}},
         {"metrics": {"podMonitor": {"interval": "often"}}},
         {"csiDriver": {"tokenRequests": [{"expirationSeconds": 3600}]}},
     ],

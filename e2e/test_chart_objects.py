@@ -1,8 +1,8 @@
 """The objects beside the DaemonSet: whether Kubernetes knows them, and that each is there only when it is wanted."""
 
 import json
+import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -36,6 +36,48 @@ def test_kubernetes_knows_every_field_of_every_object(helm: Helm, path: Path, ve
     for item in helm.render(values, kubernetes=f"{version}.0"):
         if not item["apiVersion"].startswith("monitoring.coreos.com/"):
             kubernetes.validate(item, f"{version}.0", strict=True)
+
+
+def test_names_that_look_like_numbers_or_truth_stay_names(helm: Helm) -> None:
+    kubernetes = pytest.importorskip("kubernetes_validate", reason="make e2e installs kubernetes-validate")
+    values: Values = {
+        **case("everything"),
+        "nameOverride": "on",
+        "fullnameOverride": "1e3",
+        "rbac": {"secretNamespaces": ["42"]},
+        "storageClass": {"create": True, "name": "null"},
+        "priorityClassName": "true",
+        "config": {**case("everything")["config"], "serviceName": "1234"},
+    }
+
+    for item in helm.render(values, release="0x1", namespace="1234"):
+        if not item["apiVersion"].startswith("monitoring.coreos.com/"):
+            kubernetes.validate(item, f"{NEWEST}.0", strict=True)
+        assert item["metadata"]["labels"]["app.kubernetes.io/instance"] == "0x1"
+        assert all(isinstance(value, str) for key, value in item["metadata"].items() if key != "labels"), item
+
+
+def test_a_service_has_a_name_as_short_as_kubernetes_wants_it(helm: Helm) -> None:
+    objects = helm.render({"metrics": {"serviceMonitor": {"enabled": True}}}, release="the.release-" + "a" * 40)
+
+    assert re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", objects.one("Service")["metadata"]["name"])  # RFC 1035
+
+
+def test_the_operators_labels_and_annotations_win_over_the_charts(helm: Helm) -> None:
+    profile = {"security.openshift.io/csi-ephemeral-volume-profile": "privileged"}
+    annotation = {"kubectl.kubernetes.io/default-container": "extra"}
+    version = {"app.kubernetes.io/version": "ours"}
+    kinds = {"podMonitor": "PodMonitor", "serviceMonitor": "ServiceMonitor", "prometheusRule": "PrometheusRule"}
+    metrics = {name: {"enabled": True, "labels": version} for name in kinds}
+    values: Values = {"csiDriver": {"labels": profile}, "podAnnotations": annotation, "podLabels": version}
+
+    objects = helm.render({**values, "metrics": metrics})
+
+    pod = objects.one("DaemonSet")["spec"]["template"]["metadata"]
+    assert profile.items() <= objects.one("CSIDriver")["metadata"]["labels"].items()
+    assert annotation.items() <= pod["annotations"].items()
+    for labels in [pod["labels"], *(objects.one(kind)["metadata"]["labels"] for kind in kinds.values())]:
+        assert labels.items() >= {**version, "app.kubernetes.io/name": "model-csi-driver"}.items()
 
 
 def test_kubectl_gets_a_namespace_and_objects_that_kubernetes_knows() -> None:
@@ -194,10 +236,13 @@ def test_the_port_is_where_the_driver_is_told_to_serve(helm: Helm, tmp_path: Pat
     assert ports["metrics"] == objects.one("Service")["spec"]["ports"][0]["port"] == 9100
 
 
-def test_without_metrics_nothing_is_served_or_scraped(helm: Helm, tmp_path: Path) -> None:
-    metrics: dict[str, Any] = {**case("everything")["metrics"], "enabled": False}
+@pytest.mark.parametrize(
+    "off", [{"metrics": {"enabled": False}}, {"config": {"metrics_addr": ""}}], ids=["by the chart", "by the setting"]
+)
+def test_without_metrics_nothing_is_served_or_scraped(helm: Helm, tmp_path: Path, off: Values) -> None:
+    metrics = {**case("everything")["metrics"], **off.get("metrics", {})}
 
-    objects = helm.render({"metrics": metrics, "networkPolicy": {"enabled": True}})
+    objects = helm.render({**off, "metrics": metrics, "networkPolicy": {"enabled": True}})
 
     assert objects.config(tmp_path).metrics_addr == ""
     assert [item["name"] for item in objects.container("model-csi-driver")["ports"]] == ["healthz"]

@@ -33,7 +33,7 @@ other values and the names that the Go driver's chart gave some of them.
 {{- toYaml $settings }}
 {{- end }}
 
-{{- /* Where the driver serves its metrics, which config.metrics_addr may say in place of metrics.port. */}}
+{{- /* Where the driver serves its metrics, which config.metrics_addr may say in place of metrics.port; or nothing. */}}
 {{- define "model-csi-driver.metricsPort" -}}
 {{- get (include "model-csi-driver.settings" . | fromYaml) "metrics_addr" | splitList ":" | last }}
 {{- end }}

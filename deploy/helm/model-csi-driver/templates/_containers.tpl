@@ -27,9 +27,9 @@
   ports:
     - name: healthz
       containerPort: {{ .Values.livenessProbe.healthPort }}
-    {{- if .Values.metrics.enabled }}
+    {{- with include "model-csi-driver.metricsPort" . }}
     - name: metrics
-      containerPort: {{ include "model-csi-driver.metricsPort" . }}
+      containerPort: {{ . }}
     {{- end }}
   # The socket opens when the volumes of an earlier run have been looked after.
   startupProbe:

@@ -16,8 +16,8 @@
 {{- end }}
 
 {{- define "model-csi-driver.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "model-csi-driver.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "model-csi-driver.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "model-csi-driver.labels" -}}
@@ -25,6 +25,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{ include "model-csi-driver.selectorLabels" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- /* The chart's labels and `more` of the operator's, who has the last word: a key that is there twice is no YAML. */}}
+{{- define "model-csi-driver.labelsWith" -}}
+{{- mergeOverwrite (include "model-csi-driver.labels" .root | fromYaml) (default dict .more) | toYaml }}
 {{- end }}
 
 {{- define "model-csi-driver.serviceAccountName" -}}

@@ -248,6 +248,8 @@ def test_the_packed_chart_is_the_chart(helm: Helm, tmp_path: Path) -> None:
         {"config": {"root_dir": "/models"}},
         {"config": {"pull_config": {"concurency": 5}}},
         {"config": {"noexec": "yes"}},
+        {"config": {"log_level": "loud"}},
+        {"config": {"pull_config": {"concurrency": -1}}},
         {"image": {"pullPolicy": "Sometimes"}},
         {"image": {"digest": "sha256:1"}},
         {"image": {"repository": "registry.example.com/model-csi-driver:v1"}},  # whose tag is a value of its own

@@ -55,39 +55,45 @@ def taint_key(value: object) -> str:
     return key
 
 
-def number(low: float, high: float) -> Parser:
+@dataclass(frozen=True, slots=True)
+class Number:
     """A number in seconds, or whatever the setting counts, within these bounds."""
 
-    def parse(value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise ValueError(f"must be a number from {low:g} to {high:g}")
+    low: float
+    high: float
+
+    def __call__(self, value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
+            raise ValueError(f"must be a number from {self.low:g} to {self.high:g}")
         return float(value)
 
-    return parse
 
-
-def count(low: int, high: int, *, zero_means: int | None = None) -> Parser:
+@dataclass(frozen=True, slots=True)
+class Count:
     """A whole number within these bounds; `zero_means` is what 0 stands for, where it stands for something."""
 
-    def parse(value: object) -> int:
-        if value == 0 and zero_means is not None and not isinstance(value, bool):
-            return zero_means
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ValueError(f"must be a whole number from {low} to {high}")
+    low: int
+    high: int
+    zero_means: int | None = None
+
+    def __call__(self, value: object) -> int:
+        if value == 0 and self.zero_means is not None and not isinstance(value, bool):
+            return self.zero_means
+        if isinstance(value, bool) or not isinstance(value, int) or not self.low <= value <= self.high:
+            raise ValueError(f"must be a whole number from {self.low} to {self.high}")
         return value
 
-    return parse
 
-
-def choice(*allowed: str) -> Parser:
+@dataclass(frozen=True, slots=True)
+class Choice:
     """One of these words."""
 
-    def parse(value: object) -> str:
-        if value not in allowed:
-            raise ValueError(f"must be one of {', '.join(allowed)}")
-        return value
+    allowed: tuple[str, ...]
 
-    return parse
+    def __call__(self, value: object) -> str:
+        if not isinstance(value, str) or value not in self.allowed:
+            raise ValueError(f"must be one of {', '.join(self.allowed)}")
+        return value
 
 
 _UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}

@@ -4,15 +4,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from csi_driver.config.kinds import (
+    Choice,
+    Count,
     Mark,
+    Number,
     PrefetchEntry,
-    choice,
-    count,
     flag,
     hosts,
     mark,
     names,
-    number,
     optional_path,
     path,
     prefetch,
@@ -46,7 +46,7 @@ class PullConfig:
         "", text, "Proxy for registries; empty means HTTPS_PROXY and HTTP_PROXY of the environment."
     )
     concurrency: int = setting(
-        5, count(1, 64, zero_means=5), "Layers fetched at once on this node, whatever the number of models."
+        5, Count(1, 64, zero_means=5), "Layers fetched at once on this node, whatever the number of models."
     )
     plain_http_hosts: tuple[str, ...] = setting(
         (), hosts, "Registries (host or host:port) spoken to without TLS. Loopback addresses need not be listed."
@@ -68,19 +68,19 @@ class PullConfig:
     )
     publish_hold_in_seconds: float = setting(
         110.0,
-        number(1, 3600),
+        Number(1, 3600),
         "Longest time a NodePublishVolume call waits for a pull. kubelet gives up after 120 s; a call that ends just "
         "before wastes none of kubelet's back-off.",
     )
     stall_timeout_in_seconds: float = setting(
-        30.0, number(1, 3600), "A transfer that brings no byte for so long is given up and asked for again."
+        30.0, Number(1, 3600), "A transfer that brings no byte for so long is given up and asked for again."
     )
     stall_bytes_per_second: int = setting(
         4096, size, "So is one that brings fewer bytes a second than this for as long; 0 means only one that is silent."
     )
     connections: int = setting(
         16,
-        count(1, 64),
+        Count(1, 64),
         "Connections over which the layers that are fetched may come together: a slow layer is fetched in ranges over "
         "several. Each may take 3 MiB of memory.",
     )
@@ -88,11 +88,11 @@ class PullConfig:
         0, size, "Most bytes a second that the node receives of layers, such as 200MiB; 0 means no limit.", live=True
     )
     retry_patience_in_seconds: float = setting(
-        60.0, number(0, 3600), "How long a registry that is down or busy is asked again before the pull fails."
+        60.0, Number(0, 3600), "How long a registry that is down or busy is asked again before the pull fails."
     )
     access_ttl_in_seconds: float = setting(
         600.0,
-        number(0, 30 * 86400),
+        Number(0, 30 * 86400),
         "How long a credential that could read a model counts as able to, without asking the registry again.",
     )
 
@@ -127,7 +127,7 @@ class CacheConfig:
     )
     minimum_age_in_seconds: float = setting(
         120.0,
-        number(0, 365 * 86400),
+        Number(0, 365 * 86400),
         "What was used since is given up only when a pod's model needs its room; 2 minutes are kubelet's for images.",
         live=True,
     )
@@ -141,7 +141,7 @@ class LimitsConfig:
     """What one layer may ask of the node, against archives that were made to do harm."""
 
     layer_entries: int = setting(
-        1_000_000, count(1, 1 << 30), "Most files, links and directories in one archive.", live=True
+        1_000_000, Count(1, 1 << 30), "Most files, links and directories in one archive.", live=True
     )
     layer_size: int = setting(
         16 << 40,
@@ -151,7 +151,7 @@ class LimitsConfig:
     )
     compression_ratio: int = setting(
         200,
-        count(1, 1 << 20),
+        Count(1, 1 << 20),
         "How many times its own size a compressed layer may unpack to, if that is more than 4 GiB. Zeros shrink a "
         "thousandfold, and whatever else models hold to a fifth.",
         live=True,
@@ -166,7 +166,7 @@ class Kubernetes:
         "", optional_path, "A kubeconfig file, for drivers outside of a pod; empty means the pod's service account."
     )
     timeout_in_seconds: float = setting(
-        5.0, number(0.1, 60), "How long connecting to the Kubernetes API, and its answer, may each take."
+        5.0, Number(0.1, 60), "How long connecting to the Kubernetes API, and its answer, may each take."
     )
     events: bool = setting(
         False,
@@ -175,7 +175,7 @@ class Kubernetes:
     )
     node_labels: int = setting(
         0,
-        count(0, 100),
+        Count(0, 100),
         "How many cached models, those used last, the node is labelled with for schedulers; needs to get and patch "
         "nodes.",
     )
@@ -193,7 +193,7 @@ class Verification:
 
     interval_in_seconds: float = setting(
         0.0,
-        number(0, 366 * 86400),
+        Number(0, 366 * 86400),
         "Each layer in the cache is proved against its digest again in the background once in so long, such as 604800 "
         "for a week; 0 means only when `model-csi verify` asks.",
         live=True,
@@ -233,7 +233,7 @@ class Credentials:
         live=True,
     )
     program_timeout_in_seconds: float = setting(
-        30.0, number(0.1, 100), "How long a credential provider or helper may run.", live=True
+        30.0, Number(0.1, 100), "How long a credential provider or helper may run.", live=True
     )
 
 
@@ -268,9 +268,9 @@ class Config:
         "OTLP/HTTP collector for OpenTelemetry traces, such as http://collector:4318/v1/traces; empty means none.",
     )
     log_level: str = setting(
-        "info", choice("debug", "info", "warning", "error"), "Least severe events to log.", live=True
+        "info", Choice(("debug", "info", "warning", "error")), "Least severe events to log.", live=True
     )
-    log_format: str = setting("text", choice("text", "json"), "Form of a log line.", live=True)
+    log_format: str = setting("text", Choice(("text", "json")), "Form of a log line.", live=True)
     noexec: bool = setting(False, flag, "Whether models are mounted noexec; off, because models may carry code to run.")
     prefetch: tuple[PrefetchEntry, ...] = setting(
         (),

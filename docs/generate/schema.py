@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from csi_driver.config import IGNORED
+from csi_driver.config.kinds import Choice, Count, Number
 from csi_driver.config.policy import NamespaceRules
 from docs.generate.settings import Setting, all_settings
 
@@ -63,7 +64,19 @@ def of_setting(item: Setting) -> Schema:
     else:
         kinds = [kind] if kind else []
     described: Schema = {"type": kinds[0] if len(kinds) == 1 else kinds} if kinds else {}
-    return {**described, "description": item.doc}
+    return {**described, **_bounds(item.parse), "description": item.doc}
+
+
+def _bounds(parse: Any) -> Schema:
+    """What the driver would refuse at its start, so that Helm does it before any driver is replaced."""
+    match parse:
+        case Choice(allowed):
+            return {"enum": list(allowed)}
+        case Number(low, high):
+            return {"minimum": low, "maximum": high}
+        case Count(low, high, zero_means):
+            return {"minimum": low if zero_means is None else 0, "maximum": high}
+    return {}
 
 
 def _takes(item: Setting, value: object) -> bool:

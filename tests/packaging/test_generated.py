@@ -31,6 +31,16 @@ def test_a_size_may_be_text_and_a_count_may_not() -> None:
     assert pull["concurrency"]["type"] == "integer"
 
 
+def test_what_the_driver_would_refuse_at_its_start_is_refused_before() -> None:
+    described = schema.of_settings()
+    pull, kubernetes = (described[name]["properties"] for name in ("pull_config", "kubernetes"))
+
+    assert described["log_format"]["enum"] == ["text", "json"]
+    assert (pull["stall_timeout_in_seconds"]["minimum"], pull["stall_timeout_in_seconds"]["maximum"]) == (1, 3600)
+    assert (kubernetes["node_labels"]["minimum"], kubernetes["node_labels"]["maximum"]) == (0, 100)
+    assert pull["concurrency"]["minimum"] == 0, "which means the default, as in the Go driver"
+
+
 def test_a_list_is_a_list_and_a_mapping_a_mapping() -> None:
     policy = schema.of_settings()["policy"]["properties"]
 

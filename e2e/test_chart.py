@@ -253,6 +253,8 @@ def test_the_packed_chart_is_the_chart(helm: Helm, tmp_path: Path) -> None:
         {"image": {"pullPolicy": "Sometimes"}},
         {"image": {"digest": "sha256:1"}},
         {"image": {"repository": "registry.example.com/model-csi-driver:v1"}},  # whose tag is a value of its own
+        {"registrar": {"image": {"tag": ""}}},  # the driver's version is none of a sidecar's
+        {"storageClass": {"create": True, "name": ""}},
         {"dnsPolicy": "None"},  # which wants more than there are values for
         {"registryHosts": {"../config.yaml": ""}},
         {"hostPaths": ["etc"]},

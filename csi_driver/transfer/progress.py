@@ -28,6 +28,12 @@ class Progress:
         with self._lock:
             return self._found + self._advanced
 
+    @property
+    def here(self) -> int:
+        """Bytes of those that were here already."""
+        with self._lock:
+            return self._found
+
     def advance(self, count: int) -> None:
         """`count` more bytes have arrived."""
         with self._lock:
@@ -54,11 +60,12 @@ class Progress:
     @staticmethod
     def sum(parts: "Iterable[Progress]") -> "Totals":
         """All the parts as one, as they are now."""
-        snapshot = [(part.fetched, part.total, part.rate()) for part in parts]
+        snapshot = [(part.fetched, part.total, part.here, part.rate()) for part in parts]
         return Totals(
-            fetched=sum(fetched for fetched, _, _ in snapshot),
-            total=sum(total for _, total, _ in snapshot),
-            bytes_per_second=sum(rate for _, _, rate in snapshot),
+            fetched=sum(fetched for fetched, *_ in snapshot),
+            total=sum(total for _, total, *_ in snapshot),
+            here=sum(here for *_, here, _ in snapshot),
+            bytes_per_second=sum(rate for *_, rate in snapshot),
         )
 
     def _sample(self) -> None:
@@ -72,9 +79,11 @@ class Progress:
 class Totals:
     """The state of several transfers taken together at one moment."""
 
-    def __init__(self, *, fetched: int, total: int, bytes_per_second: float) -> None:
+    def __init__(self, *, fetched: int, total: int, here: int = 0, bytes_per_second: float) -> None:
+        """`here` are the bytes of `fetched` that were here already, before the transfers began."""
         self.fetched = fetched
         self.total = total
+        self.here = here
         self._rate = bytes_per_second
 
     def rate(self) -> float:

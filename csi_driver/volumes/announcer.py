@@ -34,6 +34,16 @@ class _Pull:
 
     since: float
     total: int = 0
+    not_waited_for: int = 0
+    """Bytes that were here already, or that came before the volume began to wait."""
+    arrived_before: int | None = None
+
+    def look(self, totals: Totals) -> None:
+        """The pull has come so far; one that is over has nothing of nothing."""
+        if self.arrived_before is None:
+            self.arrived_before = totals.fetched - totals.here
+        self.total = max(self.total, totals.total)
+        self.not_waited_for = max(self.not_waited_for, totals.here + self.arrived_before)
 
 
 class Announcer:
@@ -83,8 +93,7 @@ class Story:
 
     def pulling(self, totals: Totals) -> float:
         """The volume waits for a pull that has come so far; in how many seconds to say so again."""
-        pull = self._announcer.waiting(self._spec.volume_id)
-        pull.total = max(pull.total, totals.total)
+        self._announcer.waiting(self._spec.volume_id).look(totals)
         if self._reports:
             progress = describe(totals) if totals.total else "asking the registry what it consists of"
             self._announcer.tell(self._spec, "PullingModel", f"pulling {self._spec.reference}: {progress}")
@@ -100,5 +109,6 @@ class Story:
             self._announcer.tell(self._spec, "MountedModel", f"mounted {model}, which was on this node already")
             return
         seconds = max(time.monotonic() - pull.since, 0.001)
-        speed = f", {amounts.rate(pull.total / seconds)}" if pull.total else ""
+        came = pull.total - pull.not_waited_for
+        speed = f", {amounts.rate(came / seconds)}" if came > 0 else ""
         self._announcer.tell(self._spec, "PulledModel", f"pulled {model} in {amounts.duration(seconds)}{speed}")

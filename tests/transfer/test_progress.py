@@ -56,6 +56,7 @@ def test_what_was_found_is_no_part_of_the_rate(clock: Clock) -> None:
     progress.advance(100)
     assert (progress.fetched, progress.rate()) == (700, 50.0)
     assert progress.remaining_seconds() == pytest.approx(6.0)
+    assert Progress.sum([progress]).here == 600
     progress.found(-600)
     assert progress.fetched == 100
 
@@ -72,6 +73,7 @@ def test_parts_are_added_up(clock: Clock) -> None:
     parts[0].advance(50)
     parts[1].advance(150)
     total = Progress.sum(parts)
+    assert total.here == 0
     assert (total.fetched, total.total, total.rate(), total.remaining_seconds()) == (200, 400, 200.0, 1.0)
     assert Progress.sum([]).remaining_seconds() == 0.0
 

@@ -26,7 +26,7 @@ from csi_driver.oci.selection import Selection
 from csi_driver.puller.puller import Told
 from csi_driver.puller.request import PullRequest, snapshot_key
 from csi_driver.registry.keychain import Providers
-from csi_driver.transfer.progress import Totals
+from csi_driver.transfer.progress import Progress, Totals
 from csi_driver.volumes.announcer import Announcement, Announcer
 from csi_driver.volumes.credentials import Credentials
 from csi_driver.volumes.latency import Latency
@@ -406,8 +406,8 @@ def told(node: Node) -> list[tuple[str, str]]:
     return [(each.reason, each.message) for each in node.announced]
 
 
-def totals(fetched: int) -> Totals:
-    return Totals(fetched=fetched * GIB, total=4 * GIB, bytes_per_second=GIB)
+def totals(fetched: int, *, here: int = 0) -> Totals:
+    return Totals(fetched=fetched * GIB, total=4 * GIB, here=here * GIB, bytes_per_second=GIB)
 
 
 def test_a_pod_hears_of_a_model_that_was_here_already(node: Node) -> None:
@@ -423,6 +423,17 @@ def test_a_pod_hears_how_far_its_pull_is_and_how_long_it_took(node: Node) -> Non
     assert second == f"pulling {MODEL}: 75 % (3.0 of 4.0 GiB, 1 GiB/s, 1 s left)"
     assert reason == "PulledModel"
     assert re.fullmatch(rf"pulled {MODEL} \(42 B\) in \d+ s, .*/s", last)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [[totals(4)], [totals(3, here=3), totals(4, here=4)], [totals(4, here=4), Progress.sum([])]],
+    ids=["for another pod", "before a restart", "and is over"],
+)
+def test_what_had_come_before_the_pod_waited_came_at_no_rate(node: Node, steps: list[Totals]) -> None:
+    node.models.steps = steps
+    node.publisher.publish(node.spec(pod=POD), soon())
+    assert re.fullmatch(rf"pulled {MODEL} \(42 B\) in \d+ s", told(node)[-1][1])
 
 
 def test_a_pull_that_outlives_a_call_is_told_as_pulled_by_the_one_that_finds_it_done(node: Node) -> None:

@@ -170,8 +170,9 @@ def test_the_driver_runs_on_tainted_nodes_and_is_not_evicted(helm: Helm) -> None
     assert "limits" not in pod["containers"][0]["resources"]
 
 
-def test_everything_of_kubelet_is_found_in_its_directory(helm: Helm) -> None:
-    objects = helm.render({"kubeletDir": "/var/snap/kubelet"})
+@pytest.mark.parametrize("directory", ["/var/snap/kubelet", "/var/snap/kubelet/"])
+def test_everything_of_kubelet_is_found_in_its_directory(helm: Helm, directory: str) -> None:
+    objects = helm.render({"kubeletDir": directory})
 
     plugin = "/var/snap/kubelet/plugins/model.csi.modelpack.org"
     assert f"--kubelet-registration-path={plugin}/csi.sock" in objects.container("node-driver-registrar")["args"]
@@ -182,6 +183,14 @@ def test_everything_of_kubelet_is_found_in_its_directory(helm: Helm) -> None:
     assert "/var/snap/kubelet/pods" in [
         item["mountPath"] for item in objects.container("model-csi-driver")["volumeMounts"]
     ]
+
+
+def test_a_data_root_may_end_with_a_slash_as_in_the_go_chart(helm: Helm, tmp_path: Path) -> None:
+    objects = helm.render({"config": {"rootDir": "/mnt/models/"}})
+
+    [mount] = [each for each in objects.container("model-csi-driver")["volumeMounts"] if each["name"] == "root-dir"]
+    assert objects.volume("root-dir")["hostPath"]["path"] == mount["mountPath"] == "/mnt/models"
+    assert objects.config(tmp_path).root_dir == Path("/mnt/models")
 
 
 def test_images_come_from_another_registry_where_none_else_is_reached(helm: Helm) -> None:

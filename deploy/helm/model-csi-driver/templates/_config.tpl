@@ -28,7 +28,7 @@ other values and the names that the Go driver's chart gave some of them.
 {{- $settings = mergeOverwrite $settings (deepCopy $own) }}
 {{- /* What the DaemonSet is built on. */}}
 {{- $_ := set $settings "service_name" $config.serviceName }}
-{{- $_ := set $settings "root_dir" $config.rootDir }}
+{{- $_ := set $settings "root_dir" (trimSuffix "/" $config.rootDir) }}
 {{- $_ := set $settings "csi_endpoint" "unix:///csi/csi.sock" }}
 {{- toYaml $settings }}
 {{- end }}

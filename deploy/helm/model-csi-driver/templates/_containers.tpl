@@ -62,10 +62,10 @@
     - name: plugin-dir
       mountPath: /csi
     - name: pods-dir
-      mountPath: {{ .Values.kubeletDir }}/pods
+      mountPath: {{ trimSuffix "/" .Values.kubeletDir }}/pods
       mountPropagation: Bidirectional
     - name: root-dir
-      mountPath: {{ .Values.config.rootDir }}
+      mountPath: {{ trimSuffix "/" .Values.config.rootDir }}
     - name: config
       mountPath: /etc/model-csi-driver
       readOnly: true
@@ -95,7 +95,7 @@
   imagePullPolicy: {{ .Values.registrar.image.pullPolicy }}
   args:
     - --csi-address=/csi/csi.sock
-    - --kubelet-registration-path={{ .Values.kubeletDir }}/plugins/{{ .Values.config.serviceName }}/csi.sock
+    - --kubelet-registration-path={{ trimSuffix "/" .Values.kubeletDir }}/plugins/{{ .Values.config.serviceName }}/csi.sock
     - --http-endpoint=:{{ .Values.registrar.healthPort }}
     {{- with .Values.registrar.args }}
     {{- toYaml . | nindent 4 }}

@@ -107,6 +107,12 @@ def test_user_and_password_are_for_whatever_is_referenced() -> None:
     assert keychain.credentials("anywhere.io:1", "m") == (Credential("a", "b"),)
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_the_line_end_of_a_file_that_became_a_secret_is_no_part_of_it(end: str) -> None:
+    keychain = Keychain.from_secrets({"username": f"a{end}", "password": f" b {end}"})
+    assert keychain.credentials("r.io", "m") == (Credential("a", " b "),)
+
+
 def test_no_secrets_are_anonymous() -> None:
     assert Keychain.from_secrets({}).credentials("r.io", "m") == ()
 
@@ -120,6 +126,7 @@ def test_no_secrets_are_anonymous() -> None:
         {"username": "hunter2"},
         {"password": "hunter2"},
         {"username": "hunter2", "password": ""},
+        {"username": "hunter2", "password": "\n"},
         {"token": "hunter2"},
     ],
 )

@@ -51,7 +51,12 @@ def _parsed(secrets: Mapping[str, str], key: str) -> dict[str, object]:
 
 
 def _user(secrets: Mapping[str, str]) -> Entry:
-    username, password = secrets.get("username", ""), secrets.get("password", "")
+    username, password = (_line(secrets.get(key, "")) for key in ("username", "password"))
     if not username or not password:
         raise InvalidRequest("the volume's Secret must hold both username and password, and neither may be empty")
     return Entry(None, Credential.of_entry({"username": username, "password": password}))
+
+
+def _line(text: str) -> str:
+    """Without the line end of the file that the Secret was made of, as `docker login --password-stdin` takes it."""
+    return text.removesuffix("\n").removesuffix("\r")

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from csi_driver.oci.reference import DOCKER_HUB_API
+from csi_driver.registry.duration import parse_duration
 from csi_driver.registry.host import ALL, Capability, Host
 from csi_driver.registry.keychain.pattern import is_docker_hub
 from csi_driver.registry.trust import Trust
 from csi_driver.registry.url import Url
 
 _MIRROR_CONNECT = 3.0  # seconds, if dial_timeout says nothing: a mirror is near, and there is another host to ask
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_NOT_ASKED = "referrers"  # a capability of containerd's for what this driver asks of nobody
 _USER = re.compile(r"(?<=//)[^/]*@|^[^/]*@")  # and password, which a text must not quote
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
@@ -43,9 +43,13 @@ def hosts_of(document: Mapping[str, Any], directory: Path, registry: str, defaul
 
 
 def certificates_in(directory: Path) -> Trust:
-    """What a directory in Docker's form holds: `*.crt` are authorities, `*.cert` with `*.key` show who this node is."""
+    """What a directory in Docker's form holds: `*.crt` are authorities, `*.cert` show who this node is.
+
+    The key of a `*.cert` is the `*.key` of the same name, or in it.
+    """
     names = sorted(path for path in directory.iterdir() if path.is_file())
-    clients = tuple((path, path.with_suffix(".key")) for path in names if path.suffix == ".cert")
+    keys = {path.stem: path for path in names if path.suffix == ".key"}
+    clients = tuple((path, keys.get(path.stem, path)) for path in names if path.suffix == ".cert")
     return Trust(tuple(path for path in names if path.suffix == ".crt"), clients)
 
 
@@ -95,7 +99,8 @@ def _capabilities(given: object) -> frozenset[Capability]:
     if not isinstance(given, list):
         raise ValueError("`capabilities` must be a list of pull, resolve and push")
     try:
-        return frozenset(Capability(str(word).lower()) for word in given)
+        words = {str(word).lower() for word in given} - {_NOT_ASKED}
+        return frozenset(Capability(word) for word in words)
     except ValueError:
         raise ValueError(f"`capabilities` is {given!r}: known are pull, resolve and push") from None
 
@@ -107,7 +112,7 @@ def _authorities(given: object, directory: Path) -> tuple[Path, ...]:
 
 
 def _clients(given: object, directory: Path) -> tuple[tuple[Path, Path], ...]:
-    """One file, a list of files with both certificate and key, or a list of pairs of files."""
+    """One file, a list of files with both certificate and key, or a list of pairs, of which the key may be empty."""
     if given is None:
         return ()
     found = []
@@ -115,7 +120,7 @@ def _clients(given: object, directory: Path) -> tuple[tuple[Path, Path], ...]:
         pair = [one, one] if isinstance(one, str) else _texts(one, "client")
         if len(pair) != 2:
             raise ValueError(f"`client` has {pair!r} where a pair of a certificate and its key must be")
-        found.append((directory / pair[0], directory / pair[1]))
+        found.append((directory / pair[0], directory / (pair[1] or pair[0])))
     return tuple(found)
 
 
@@ -136,15 +141,13 @@ def _headers(given: object) -> dict[str, str]:
 
 
 def _seconds(given: object, *, default: float | None) -> float | None:
-    """Seconds of a duration as Go writes it, such as 500ms or 1m30s."""
-    if given is None:
+    """Seconds of a duration as Go writes it; none, or no time at all, is the default."""
+    if given in (None, ""):
         return default
-    text = given if isinstance(given, str) else ""
-    parts = _DURATION.findall(text)
-    total = sum(float(number) * _SECONDS[unit] for number, unit in parts)
-    if not total or "".join(number + unit for number, unit in parts) != text:
-        raise ValueError(f"`dial_timeout` is {given!r}: it must be a duration such as 500ms or 3s")
-    return total
+    try:
+        return parse_duration(given) or default
+    except ValueError:
+        raise ValueError(f"`dial_timeout` is {given!r}: it must be a duration such as 500ms or 3s") from None
 
 
 def _texts(given: object, name: str) -> Sequence[str]:

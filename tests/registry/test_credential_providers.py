@@ -9,8 +9,9 @@ import pytest
 from csi_driver.config import Credentials
 from csi_driver.inflight import spawn
 from csi_driver.registry.credential import Credential
+from csi_driver.registry.duration import parse_duration
 from csi_driver.registry.keychain import Keychain, Providers
-from csi_driver.registry.keychain.providerconfig import parse_config, parse_duration
+from csi_driver.registry.keychain.providerconfig import parse_config
 from tests.registry.programs import calls, program
 from tests.registry.providing import ANSWERS, HOST, REPOSITORY, TOKEN, V1, Node
 

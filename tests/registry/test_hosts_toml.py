@@ -97,6 +97,8 @@ def test_a_registry_that_is_among_its_hosts_is_not_asked_twice() -> None:
         ("[]", {"pull", "resolve", "push"}),
         ('["pull"]', {"pull"}),
         ('["Pull", "RESOLVE"]', {"pull", "resolve"}),
+        ('["pull", "referrers"]', {"pull"}),
+        ('["referrers"]', set()),
     ],
 )
 def test_a_host_is_trusted_with_what_it_is_said_to_be_capable_of(given: str, capabilities: set[str]) -> None:
@@ -112,6 +114,7 @@ def test_a_host_is_trusted_with_what_it_is_said_to_be_capable_of(given: str, cap
         ('client = "both.pem"', Trust((), ((HERE / "both.pem", HERE / "both.pem"),))),
         ('client = ["a.pem", "b.pem"]', Trust((), ((HERE / "a.pem",) * 2, (HERE / "b.pem",) * 2))),
         ('client = [["a.cert", "a.key"]]', Trust((), ((HERE / "a.cert", HERE / "a.key"),))),
+        ('client = [["both.pem", ""]]', Trust((), ((HERE / "both.pem", HERE / "both.pem"),))),
     ],
 )
 def test_certificates_are_named_in_every_form_beside_the_file(text: str, trust: Trust) -> None:
@@ -119,10 +122,18 @@ def test_certificates_are_named_in_every_form_beside_the_file(text: str, trust: 
     assert read(text)[-1].trust == trust, "of the registry itself"
 
 
-@pytest.mark.parametrize(("given", "seconds"), [("500ms", 0.5), ("3s", 3.0), ("1m30s", 90.0), ("1.5s", 1.5)])
+@pytest.mark.parametrize(
+    ("given", "seconds"), [("500ms", 0.5), ("3s", 3.0), ("1m30s", 90.0), ("1.5s", 1.5), ("9us", 9e-6)]
+)
 def test_a_mirror_has_its_own_time_to_connect(given: str, seconds: float) -> None:
     mirror, hub = read(f'[host."https://m"]\ndial_timeout = "{given}"')
     assert (mirror.connect_timeout, hub.connect_timeout) == (seconds, None)
+
+
+@pytest.mark.parametrize("given", ["", "0", "0s", "0ms"])
+def test_no_time_to_connect_is_the_usual_one(given: str) -> None:
+    text = f'[host."https://m"]\ndial_timeout = "{given}"'
+    assert read(text)[0].connect_timeout == read('[host."https://m"]')[0].connect_timeout
 
 
 @pytest.mark.parametrize(
@@ -188,6 +199,9 @@ def test_a_directory_without_hosts_toml_holds_certificates_in_dockers_form(tmp_p
     [host] = HostsDirectory(lambda: tmp_path).hosts("r.local", HUB)
     assert host.trust == Trust((place / "a.crt", place / "b.crt"), ((place / "node.cert", place / "node.key"),))
     assert (host.root, host.is_mirror) == (HUB, False)
+    (place / "node.key").unlink()
+    [host] = HostsDirectory(lambda: tmp_path).hosts("r.local", HUB)
+    assert host.trust.clients == ((place / "node.cert", place / "node.cert"),), "it may hold its key"
 
 
 def test_a_file_is_read_again_when_it_changes(tmp_path: Path) -> None:

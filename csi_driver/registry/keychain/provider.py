@@ -8,8 +8,9 @@ from typing import Any
 
 from csi_driver.host import programs
 from csi_driver.registry.answers import shorten
+from csi_driver.registry.duration import parse_duration
 from csi_driver.registry.keychain.entries import Entry, entries_of
-from csi_driver.registry.keychain.providerconfig import Provider, parse_duration
+from csi_driver.registry.keychain.providerconfig import Provider
 
 _MOST_BYTES = 1 << 20
 _CACHE_KEYS = ("Image", "Registry", "Global")

@@ -3,19 +3,17 @@
 Source: kubelet.config.k8s.io v1, v1beta1 and v1alpha1; the same file serves kubelet and this driver.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
+from csi_driver.registry.duration import parse_duration
 from csi_driver.registry.keychain.pattern import Pattern
 
 _CONFIG_VERSIONS = tuple(f"kubelet.config.k8s.io/{version}" for version in ("v1", "v1beta1", "v1alpha1"))
 _EXEC_VERSIONS = tuple(f"credentialprovider.kubelet.k8s.io/{version}" for version in ("v1", "v1beta1", "v1alpha1"))
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
-_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +60,6 @@ def parse_config(data: bytes) -> tuple[Provider, ...]:
     if len(set(names)) < len(names):
         raise ValueError("two providers have the same name")
     return providers
-
-
-def parse_duration(text: object) -> float:
-    """Seconds of a duration as Go writes it, such as `12h` or `1m30s`; raises `ValueError`."""
-    if text in ("0", 0):
-        return 0.0
-    parts = _DURATION.findall(text) if isinstance(text, str) else []
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise ValueError(f"{str(text)[:50]!r} is not a duration such as 12h or 1m30s")
-    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
 
 
 def _provider(given: object) -> Provider:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from csi_driver.errors import Unauthenticated, Unavailable
-from csi_driver.inflight import Lock
+from csi_driver.inflight import Deadline, Lock
 from csi_driver.registry.challenge import Challenge, parse_challenges
 from csi_driver.registry.credential import Credential
 from csi_driver.registry.host import Host
@@ -91,18 +91,18 @@ class Access:
         """The credential that the registry last let in; None if that was nobody in particular."""
         return self._proven.credential if self._proven else None
 
-    def grant(self) -> Grant:
+    def grant(self, deadline: Deadline) -> Grant:
         """What to send now; a token near its end is replaced first."""
         with self._lock:
             if self._tokens.expired(self._grant.expires_at):
-                self._grant = self._first_accepted(self._grant.number, fresh=True, refusal="")
+                self._grant = self._first_accepted(self._grant.number, fresh=True, refusal="", deadline=deadline)
             return self._grant
 
     def accepted(self, grant: Grant) -> None:
         """The registry let the request in: a later refusal means that the token has expired, not that it is wrong."""
         self._proven = grant
 
-    def refused(self, grant: Grant, header: str | None, reason: str) -> Grant:
+    def refused(self, grant: Grant, header: str | None, reason: str, deadline: Deadline) -> Grant:
         """What to send after a 401 with this `WWW-Authenticate`; raises `Unauthenticated` if nothing is left."""
         with self._lock:
             if grant is not self._grant:
@@ -110,15 +110,15 @@ class Access:
             self._challenges = parse_challenges(header) or self._challenges
             if self._is_last_resort(grant):
                 reason = self._rejection
+            number, fresh = grant.number + 1, False
             if grant.header is None:
-                self._grant = self._first_accepted(0, fresh=False, refusal=reason)
+                number = 0
             elif grant.wanted and (grant.reused or grant is self._proven):
-                self._grant = self._first_accepted(grant.number, fresh=True, refusal=reason)
-            else:
-                self._grant = self._first_accepted(grant.number + 1, fresh=False, refusal=reason)
+                number, fresh = grant.number, True
+            self._grant = self._first_accepted(number, fresh=fresh, refusal=reason, deadline=deadline)
             return self._grant
 
-    def denied(self, grant: Grant) -> Grant | None:
+    def denied(self, grant: Grant, deadline: Deadline) -> Grant | None:
         """What to send after a 403: the next credential, if there is one that the token service accepts.
 
         Raises `Unauthenticated` if it had accepted none, and nobody in particular was refused now.
@@ -127,34 +127,37 @@ class Access:
             if grant is not self._grant:
                 return self._grant
             try:
-                self._grant = self._first_accepted(grant.number + 1, fresh=False, refusal=self._rejection)
+                self._grant = self._first_accepted(
+                    grant.number + 1, fresh=False, refusal=self._rejection, deadline=deadline
+                )
             except Unauthenticated:
                 if self._is_last_resort(grant):
                     raise
                 return None
             return self._grant
 
-    def _first_accepted(self, number: int, *, fresh: bool, refusal: str) -> Grant:
+    def _first_accepted(self, number: int, *, fresh: bool, refusal: str, deadline: Deadline) -> Grant:
         """A grant for the first credential from `number` on that one can be had for.
 
-        When there is none the next request starts from the beginning.
+        When there is none the next request starts from the beginning. After the `deadline` no token service is asked.
         """
         reason, is_rejected = refusal, False
         for candidate in range(number, len(self._credentials)):
             try:
-                return self._authorise(self._credentials[candidate], candidate, fresh=fresh and candidate == number)
+                credential, renewed = self._credentials[candidate], fresh and candidate == number
+                return self._authorise(credential, candidate, fresh=renewed, deadline=deadline)
             except Rejected as error:
                 reason, is_rejected = str(error), True
         if is_rejected:
             self._rejection = reason
         if self.has_credentials and fresh and number == len(self._credentials):
             with suppress(Rejected):
-                return self._authorise(None, number, fresh=True)
+                return self._authorise(None, number, fresh=True, deadline=deadline)
         if self._renew():
-            return self._first_accepted(0, fresh=False, refusal=reason)
+            return self._first_accepted(0, fresh=False, refusal=reason, deadline=deadline)
         if self.has_credentials and is_rejected:
             with suppress(Rejected, Unavailable):
-                return self._authorise(None, len(self._credentials), fresh=False)
+                return self._authorise(None, len(self._credentials), fresh=False, deadline=deadline)
         self._grant = Grant()
         raise Unauthenticated(self._explanation(reason))
 
@@ -172,7 +175,7 @@ class Access:
     def _is_last_resort(self, grant: Grant) -> bool:
         return grant.header is not None and grant.number == len(self._credentials)
 
-    def _authorise(self, credential: Credential | None, number: int, *, fresh: bool) -> Grant:
+    def _authorise(self, credential: Credential | None, number: int, *, fresh: bool, deadline: Deadline) -> Grant:
         """Answer the challenge, Bearer before Basic; raises `Rejected`."""
         if credential and credential.registry_token:
             return Grant(f"Bearer {credential.registry_token}", number, credential)
@@ -180,7 +183,7 @@ class Access:
         for challenge in sorted(self._challenges, key=lambda one: one.scheme != "bearer"):
             try:
                 if challenge.scheme == "bearer":
-                    return self._bearer(challenge, credential, number, fresh=fresh)
+                    return self._bearer(challenge, credential, number, fresh=fresh, deadline=deadline)
                 if challenge.scheme == "basic" and credential and credential.basic:
                     return Grant(credential.basic, number, credential)
                 refusal = f"it wants {challenge.scheme[:20]!r} authentication"
@@ -188,12 +191,14 @@ class Access:
                 refusal = str(error)
         raise Rejected(refusal)
 
-    def _bearer(self, challenge: Challenge, credential: Credential | None, number: int, *, fresh: bool) -> Grant:
+    def _bearer(
+        self, challenge: Challenge, credential: Credential | None, number: int, *, fresh: bool, deadline: Deadline
+    ) -> Grant:
         wanted = self._token_request(challenge, credential)
         token: Token | None = None if fresh else self._tokens.known(wanted)
         reused = token is not None
         if token is None:
-            token = self._tokens.fetch(wanted)
+            token = self._tokens.fetch(wanted, deadline)
         return Grant(f"Bearer {token.value}", number, wanted.credential, wanted, reused, token.expires_at)
 
     def _token_request(self, challenge: Challenge, credential: Credential | None) -> TokenRequest:

@@ -7,16 +7,20 @@ from urllib.parse import quote
 
 from csi_driver import log
 from csi_driver.errors import Unauthenticated
+from csi_driver.inflight import Deadline
 from csi_driver.registry.access import Access, Grant
 from csi_driver.registry.answers import details, hiding, refusal, warnings
 from csi_driver.registry.credential import Credential
 from csi_driver.registry.host import Host
-from csi_driver.registry.message import Answer, Request, Send
+from csi_driver.registry.message import Answer, Payload, Request, Send
 from csi_driver.registry.redirect import follow
 from csi_driver.registry.retry import Retry, Transient
 from csi_driver.registry.url import Url
 
 T = TypeVar("T")
+
+_ONE_TRY_SECONDS = 120.0
+"""For all requests that one try takes, as there may be many credentials, and a token service that is slow with each."""
 
 
 class Session:
@@ -55,8 +59,14 @@ class Session:
         return follow(self._send, replace(request, trust=self.host.trust.elsewhere))
 
     def send(self, request: Request, what: str, *, also: tuple[int, ...] = ()) -> Answer:
-        """One try; raises as `ask` does, and `Transient` for what is worth another one."""
-        grant = self._access.grant()
+        """One try; raises as `ask` does, and `Transient` for what is worth another one.
+
+        In two minutes, or by the request's own deadline if that is earlier, the last request that it takes has begun;
+        but an upload may have lasted for hours when its token turns out to have expired.
+        """
+        if not isinstance(request.body, Payload):
+            request = replace(request, deadline=_until(request))
+        grant = self._access.grant(_until(request))
         returned = False
         decisive: Answer | None = None
         for _ in range(self._access.rounds + 1):
@@ -116,18 +126,19 @@ class Session:
         if not self._is_own(answer.url):
             return None
         if answer.status == 401:
-            return self._access.refused(grant, answer.headers.get("www-authenticate"), details(answer))
+            challenge = answer.headers.get("www-authenticate")
+            return self._access.refused(grant, challenge, details(answer), _until(request))
         if answer.status in (403, 404) and grant.header is None and self._access.has_credentials:
-            header = self._challenge()
-            return self._access.refused(grant, header, details(answer)) if header else None
+            challenge = self._challenge(request.deadline)
+            return self._access.refused(grant, challenge, details(answer), _until(request)) if challenge else None
         has_more = self._access.has_several or (self._access.has_credentials and grant.credential is None)
         hides = answer.status == 404 and request.method == "GET" and has_more
-        return self._access.denied(grant) if answer.status == 403 or hides else None
+        return self._access.denied(grant, _until(request)) if answer.status == 403 or hides else None
 
-    def _challenge(self) -> str | None:
+    def _challenge(self, deadline: Deadline) -> str | None:
         """What the registry wants of those it hides things from: some answer 403 or 404 to requests of nobody."""
         if not self._challenges_nobody:
-            request = Request("GET", self.host.root.join("/v2/"))
+            request = Request("GET", self.host.root.join("/v2/"), deadline=deadline)
             answer = self._send(self._addressed(request, Grant()))
             if answer.status == 401:
                 return answer.headers.get("www-authenticate")
@@ -142,3 +153,7 @@ class Session:
     def _is_expired_signature(self, request: Request, answer: Answer) -> bool:
         """Whether storage that the registry redirected to refuses the URL that the registry signed."""
         return self._is_own(request.url) and not self._is_own(answer.url) and answer.status in (400, 401, 403)
+
+
+def _until(request: Request) -> Deadline:
+    return min(request.deadline, Deadline.after(_ONE_TRY_SECONDS), key=lambda one: one.at)

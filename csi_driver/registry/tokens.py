@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
 from csi_driver.errors import Unavailable
-from csi_driver.inflight import Lock
+from csi_driver.inflight import Deadline, Lock
 from csi_driver.oci import ijson
 from csi_driver.registry.answers import details, hiding, refusal
 from csi_driver.registry.credential import Credential
@@ -67,10 +67,10 @@ class Tokens:
             token = self._kept.get(wanted)
         return token if token and not self.expired(token.expires_at) else None
 
-    def fetch(self, wanted: TokenRequest) -> Token:
-        """A new token, in one try. Raises `Rejected`, or `Unavailable` when the token service cannot answer."""
+    def fetch(self, wanted: TokenRequest, deadline: Deadline) -> Token:
+        """A new token, in one try. Raises `Rejected`, or `Unavailable` when the token service cannot answer in time."""
         began = self._clock()
-        token = _read(self._ask(wanted), wanted, began)
+        token = _read(self._ask(wanted, deadline), wanted, began)
         with self._lock:
             self._kept.pop(wanted, None)
             self._kept[wanted] = token
@@ -82,25 +82,25 @@ class Tokens:
         """Whether a token's `expires_at` has come."""
         return self._clock() >= moment
 
-    def _ask(self, wanted: TokenRequest) -> Answer:
+    def _ask(self, wanted: TokenRequest, deadline: Deadline) -> Answer:
         credential = wanted.credential
         authorization = credential.basic if credential else None
         if credential and credential.identity_token:
-            answer = self._send(_refresh(wanted, credential))
+            answer = self._send(_refresh(wanted, credential, deadline))
             if answer.status not in (404, 405):
                 return _accepted(answer, credential)
             authorization = credential.basic_of_identity_token  # a service that knows no POST
         url = wanted.realm.with_query(urlencode(wanted.parameters)) if wanted.parameters else wanted.realm
-        request = Request("GET", url, authorization=authorization, trust=wanted.trust)
+        request = Request("GET", url, authorization=authorization, trust=wanted.trust, deadline=deadline)
         return _accepted(follow(self._send, request), credential)
 
 
-def _refresh(wanted: TokenRequest, credential: Credential) -> Request:
+def _refresh(wanted: TokenRequest, credential: Credential, deadline: Deadline) -> Request:
     """The exchange of an identity token (RFC 6749, section 6)."""
     form = [("grant_type", "refresh_token"), ("refresh_token", credential.identity_token), ("client_id", _CLIENT)]
     body = urlencode([*form, *wanted.parameters]).encode()
     content_type = {"Content-Type": "application/x-www-form-urlencoded"}
-    return Request("POST", wanted.realm, content_type, body=body, trust=wanted.trust)
+    return Request("POST", wanted.realm, content_type, body=body, trust=wanted.trust, deadline=deadline)
 
 
 def _accepted(answer: Answer, credential: Credential | None) -> Answer:

@@ -1,6 +1,8 @@
 """Registries and token services that mean harm: each exchange ends, in time, in bounds and with the right words."""
 
 import itertools
+import json
+import math
 import tracemalloc
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -8,10 +10,17 @@ from contextlib import contextmanager
 import pytest
 
 from csi_driver.errors import ContentMismatch, DriverError, Unavailable, UnsupportedArtifact
+from csi_driver.inflight import Deadline
 from csi_driver.oci.digest import Digest
+from csi_driver.registry.access import Access
 from csi_driver.registry.client import Repository
-from csi_driver.registry.message import Payload, Request
+from csi_driver.registry.credential import Credential
+from csi_driver.registry.host import Host
+from csi_driver.registry.keychain import Keychain
+from csi_driver.registry.message import Answer, Payload, Request
 from csi_driver.registry.retry import Retry, Transient
+from csi_driver.registry.session import Session
+from csi_driver.registry.tokens import Tokens
 from csi_driver.registry.transport import Transport
 from csi_driver.registry.url import Url
 from tests.fixtures.faults import Fault
@@ -287,3 +296,53 @@ def test_a_token_service_that_lies_is_told(client: Client, fault: Fault, told: s
         with memory_below(64 << 20), pytest.raises(Unavailable, match=told):
             repository.manifest("v1")
         assert registry.count(server="tokens") == 1
+
+
+def test_a_token_service_that_takes_its_time_with_each_of_many_credentials_gets_no_more_than_there_is(
+    client: Client,
+) -> None:
+    with EmbeddedRegistry(auth="bearer", users={"ann": "a"}) as registry:
+        address, _, port = registry.host.partition(":")
+        hosts = [f"{address[:count]}{'*' * count}{address[count:]}:{port}" for count in range(4)]
+        auths = {
+            f"{host}{path}": {"username": f"{host}{path}", "password": "x"} for host in hosts for path in ("", "/t")
+        }
+        keychain = Keychain.from_secrets({".dockerconfigjson": json.dumps({"auths": auths})})
+        registry.faults.add(Fault(drip=0.002, status=401), server="tokens", times=99)
+        repository = client.repository(registry.reference("team/model", "v1"), keychain)
+        assert len(repository.credentials) == 8
+        with pytest.raises(
+            Unavailable, match=r"no time is left to ask 127\.0\.0\.1:\d+: the requests before took too long"
+        ):
+            repository.manifest("v1", Deadline.after(EXCHANGE))
+        assert registry.count(server="tokens") < 8
+
+
+def test_one_try_has_two_minutes_with_all_the_tokens_that_it_takes_but_for_what_it_uploads() -> None:
+    """Also the try at a layer, which has no deadline of its own, but holds a place that others wait for."""
+    asked: list[Request] = []
+
+    def send(request: Request) -> Answer:
+        asked.append(request)
+        if "/token" in request.url.target:
+            return Answer(request.url, 200, {}, b'{"token": "x"}')
+        challenge = {"www-authenticate": 'Bearer realm="https://r.example/token"'}
+        return Answer(request.url, 200 if request.authorization else 401, challenge)
+
+    host = Host(Url.parse("https://r.example/v2"))
+    for body in (None, Payload(1, lambda: iter([b"x"]))):
+        access = Access(
+            host=host,
+            repository="m",
+            actions="pull",
+            credentials=[Credential("ann", "a")],
+            renewed=list,
+            tokens=Tokens(send=send),
+        )
+        session = Session(send=send, retry=Retry(), access=access, host=host, repository="m", name="r.example/m")
+        session.send(Request("GET", host.root.below("m/blobs/x"), body=body), "a blob")
+    first, token, again, upload, its_token, _ = asked
+    assert first.deadline.at == token.deadline.at == again.deadline.at
+    assert 0 < first.deadline.remaining() <= 120.0
+    assert upload.deadline.remaining() == math.inf
+    assert its_token.deadline.remaining() <= 120.0

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from csi_driver.inflight import Deadline
 from csi_driver.registry.credential import Credential
 from csi_driver.registry.message import Answer, Request
 from csi_driver.registry.tokens import TokenRequest, Tokens
@@ -44,7 +45,7 @@ def tokens_with(body: object, clock: Clock) -> Tokens:
 def test_a_token_is_used_for_four_fifths_of_its_life(expires_in: object, good_for: float) -> None:
     clock = Clock()
     tokens = tokens_with({"token": "t", "expires_in": expires_in}, clock)
-    tokens.fetch(WANTED)
+    tokens.fetch(WANTED, Deadline.never())
     clock.now += good_for - 0.1
     assert tokens.known(WANTED)
     clock.now += 0.2
@@ -53,7 +54,7 @@ def test_a_token_is_used_for_four_fifths_of_its_life(expires_in: object, good_fo
 
 def test_a_token_is_for_one_realm_service_scope_and_credential() -> None:
     tokens = tokens_with({"token": "t"}, Clock())
-    tokens.fetch(WANTED)
+    tokens.fetch(WANTED, Deadline.never())
     for other in (
         TokenRequest(Url.parse("https://other.example.com/token"), "service", "repository:m:pull", WANTED.credential),
         TokenRequest(REALM, "other", "repository:m:pull", WANTED.credential),
@@ -68,12 +69,12 @@ def test_no_more_than_a_bounded_number_of_tokens_is_kept() -> None:
     tokens = tokens_with({"token": "t"}, Clock())
     requests = [TokenRequest(REALM, "service", f"repository:{number}:pull", None) for number in range(1030)]
     for wanted in requests:
-        tokens.fetch(wanted)
+        tokens.fetch(wanted, Deadline.never())
     assert tokens.known(requests[0]) is None
     assert tokens.known(requests[-1])
 
 
 def test_nothing_secret_shows_in_a_repr() -> None:
     tokens = tokens_with({"token": "hunter3"}, Clock())
-    assert "hunter" not in f"{WANTED!r} {tokens.fetch(WANTED)!r}"
+    assert "hunter" not in f"{WANTED!r} {tokens.fetch(WANTED, Deadline.never())!r}"
     assert "hunter" not in repr(Request("GET", Url.parse("https://h/x?hunter"), authorization="hunter", body=b"hunter"))

@@ -47,16 +47,18 @@ def details(answer: Answer) -> str:
 
 
 def hiding(answer: Answer, secrets: Iterable[str]) -> Answer:
-    """The answer without these secrets in its body, should a server have echoed what it was sent.
+    """The answer without these secrets in what is shown of it, should a server have echoed what it was sent.
 
-    Before anything of it is shown, as of what is shortened first the beginning of a secret might be left.
+    That is its warnings and, where it is none that was asked for, its body; before anything of it is shown, as of what
+    is shortened first the beginning of a secret might be left.
     """
-    body = answer.body
+    body, warning = answer.body if answer.status >= 300 else b"", answer.headers.get("warning", "")
     for secret in secrets:
         if len(secret) >= _LEAST_SECRET:
             for form in (secret, json.dumps(secret)[1:-1]):
-                body = body.replace(form.encode(), b"***")
-    return replace(answer, body=body)
+                body, warning = body.replace(form.encode(), b"***"), warning.replace(form, "***")
+    headers = {**answer.headers, "warning": warning} if warning else answer.headers
+    return replace(answer, headers=headers, body=body if answer.status >= 300 else answer.body)
 
 
 def shorten(text: str) -> str:

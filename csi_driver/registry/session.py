@@ -96,9 +96,8 @@ class Session:
         answer = follow(self._send, self._addressed(request, grant))
         if answer.status != 401 or not self._is_own(answer.url):
             self._access.accepted(grant)
-        if answer.status >= 300:
-            own = self.host.headers.get("authorization", "")
-            answer = hiding(answer, (*grant.secrets, own, own.rpartition(" ")[2]))
+        own = self.host.headers
+        answer = hiding(answer, (*grant.secrets, *own.values(), own.get("authorization", "").rpartition(" ")[2]))
         for text in warnings(answer):
             if text not in self._warnings:
                 self._warnings.add(text)

@@ -167,6 +167,19 @@ def test_a_registry_that_echoes_what_it_was_sent_is_told_without_it(
     assert "hunter" not in str(caught.value)
 
 
+def test_a_warning_that_echoes_what_was_sent_is_logged_without_it(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    with EmbeddedRegistry(auth="basic", users={"ann": "hunter2"}) as registry:
+        registry.push_model("team/model", "v1", FILES)
+        repository = client.repository(registry.reference("team/model", "v1"), user("ann", "hunter2"))
+        repository.manifest("v1")
+        sent = registry.requests[-1].headers["authorization"].partition(" ")[2]
+        registry.faults.add(Fault(headers={"Warning": f'299 - "ann:hunter2 as {sent}"'}), path="/v2/*/manifests/*")
+        repository.manifest("v1")
+    assert [getattr(record, "fields", {}).get("warning") for record in caplog.records] == ["ann:*** as ***"]
+
+
 def test_of_a_long_secret_that_is_echoed_not_even_the_beginning_is_told(client: Client) -> None:
     secret = "eyJ" + "x" * 1000
     with EmbeddedRegistry(auth="bearer") as registry:

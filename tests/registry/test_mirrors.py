@@ -324,6 +324,9 @@ def test_headers_and_a_path_of_a_mirror_go_to_it_and_no_further(
         told = {(seen.server, *(seen.headers.get(name) for name in names)) for seen in mirror.requests}
         assert told == {("registry", "a, b", "Basic bWU6"), ("storage", None, None)}
         assert registry.requests == []
+        mirror.faults.add(Fault(status=400, body=b"no Basic bWU6 for a, b"), path=MANIFESTS)
+        with pytest.raises(NotFound, match=r"answered 400 \(no \*\*\* for \*\*\*\)"):
+            repository.manifest("v1")
 
 
 def test_another_server_takes_the_registrys_place_and_has_all_its_tries(

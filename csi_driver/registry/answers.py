@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from csi_driver.errors import AccessDenied, DriverError, NotFound, Unavailable, UnsupportedArtifact
+from csi_driver.errors import AccessDenied, DriverError, NotFound, Unauthenticated, Unavailable, UnsupportedArtifact
 from csi_driver.oci import ijson
 from csi_driver.registry.message import Answer
 from csi_driver.registry.retry import Transient, parse_retry_after
@@ -26,6 +26,11 @@ def refusal(answer: Answer, what: str) -> DriverError:
     told = f"{answer.url.authority} answered {answer.status}{_in_brackets(details(answer))} for {what}"
     if answer.status in _RETRIED:
         return Transient(told, retry_after=parse_retry_after(answer.headers.get("retry-after")))
+    if answer.status == 401:  # the registry's own is answered; this is of a host that it redirects to
+        host = answer.url.authority
+        return Unauthenticated(
+            f"{told}: no credentials go where a registry redirects to; if it has moved, name {host} in the reference"
+        )
     if answer.status in (403, 451):
         return AccessDenied(f"{told}: check that the credentials may read it")
     if answer.status in (404, 410):

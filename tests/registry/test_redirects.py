@@ -2,7 +2,7 @@
 
 import pytest
 
-from csi_driver.errors import AccessDenied, Unavailable
+from csi_driver.errors import AccessDenied, Unauthenticated, Unavailable
 from csi_driver.registry.blob import BlobSource
 from csi_driver.registry.message import Answer, Request
 from csi_driver.registry.redirect import follow
@@ -91,6 +91,16 @@ def test_storage_that_fails_later_is_left_for_the_registry(client: Client, fault
         assert read_all(source, 1000, 2000) == CONTENT[1000:2000]
         assert registry.count(path=BLOBS) == 2
         assert client.sleeps == []
+
+
+def test_a_registry_that_has_moved_to_where_credentials_are_wanted_is_told_as_such(client: Client) -> None:
+    with EmbeddedRegistry() as old, EmbeddedRegistry(auth="basic", users={"ann": "hunter2"}) as new:
+        location = f"{new.url}/v2/team/model/manifests/v1"
+        old.faults.add(Fault(status=301, headers={"Location": location}), path="*/manifests/*", times=9)
+        repository = client.repository(old.reference("team/model", "v1"), user("ann", "hunter2"))
+        with pytest.raises(Unauthenticated, match=rf"{new.host} answered 401.*name {new.host} in the reference"):
+            repository.manifest("v1")
+        assert not any("authorization" in seen.headers for seen in new.requests)
 
 
 def test_r9_manifests_may_be_elsewhere_too(client: Client) -> None:

@@ -175,10 +175,29 @@ def test_with_spegel_a_model_that_the_cluster_holds_does_not_come_from_the_regis
     assert registry.requests == []
 
 
-def test_with_spegel_that_may_only_pull_digests_of_a_private_model_open_no_door(
+def test_with_spegel_that_may_only_pull_the_registry_says_who_may_have_what_it_brings(
     private: EmbeddedRegistry, driver: RunningDriver, certs: Path
 ) -> None:
-    """Spegel gives blobs to whoever knows their digests; a manifest of one's own names them, and gets nothing."""
+    reference = private.reference("team/model", "v1")
+    with EmbeddedRegistry() as cluster, spegel(cluster.storage, cluster.store) as mirror:
+        cluster.push_model("team/model", "v1", MODEL)
+        write_hosts(certs, private.host, mirrored(mirror.url, capabilities=["pull"]))
+        with pytest.raises(Unauthenticated):
+            driver.publish("a", reference)
+        assert mirror.requests == []
+        assert content(driver.publish("b", reference, secrets=secret(private))) == MODEL
+    assert private.count("GET", BLOBS) == 0
+
+
+@pytest.mark.parametrize("is_honest", [True, False], ids=["honest", "lying"])
+@pytest.mark.parametrize("capabilities", [["pull"], ["pull", "push"]], ids=" ".join)
+def test_with_spegel_that_may_only_pull_digests_of_a_private_model_open_no_door(
+    private: EmbeddedRegistry, driver: RunningDriver, certs: Path, is_honest: bool, capabilities: list[str]
+) -> None:
+    """Spegel gives blobs to whoever knows their digests; a manifest of one's own names them, and gets nothing.
+
+    Also if one's own registry says of all blobs that it has them: nobody has named it to the driver but the pod.
+    """
     with (
         EmbeddedRegistry() as mallorys,
         EmbeddedRegistry() as cluster,
@@ -186,7 +205,9 @@ def test_with_spegel_that_may_only_pull_digests_of_a_private_model_open_no_door(
     ):
         cluster.push_model("team/model", "v1", MODEL)
         mallorys.put_manifest("mallory/model", "v1", private.manifest("team/model", "v1"), MANIFEST_TYPE)
-        write_hosts(certs, "_default", mirrored(mirror.url, capabilities=["pull"]))
+        if not is_honest:
+            mallorys.faults.add(Fault(status=200), method="HEAD", times=99)
+        write_hosts(certs, "_default", mirrored(mirror.url, capabilities=capabilities))
         with pytest.raises(NotFound, match="mallory/model"):
             driver.publish("a", mallorys.reference("mallory/model", "v1"))
         assert mirror.requests == []

@@ -191,6 +191,26 @@ def test_a_registrys_own_directory_goes_before_the_default_one(tmp_path: Path) -
     assert hosts("ghcr.io", HUB)[0].root.authority == "everybodys"
 
 
+def test_a_mirror_for_every_registry_brings_nothing_unless_it_says_who_may_have_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The registry that would say so instead is whatever a pod names, and may say what it likes."""
+    text = (
+        '[host."http://one"]\ncapabilities = ["pull", "push"]\n[host."http://two"]\ncapabilities = ["pull", "resolve"]'
+    )
+    for name in ("_default", "docker.io"):
+        write_hosts(tmp_path, name, text)
+    hosts = HostsDirectory(lambda: tmp_path).hosts
+    for _ in range(3):
+        one, two, own = hosts("ghcr.io", HUB)
+    assert one.capabilities == {Capability.PUSH}
+    assert two.capabilities == {Capability.PULL, Capability.RESOLVE}
+    assert own.capabilities == set(Capability)
+    assert hosts("docker.io", HUB)[0].capabilities == {Capability.PULL, Capability.PUSH}
+    [told] = [getattr(record, "fields", {}) for record in caplog.records]
+    assert (told["hosts"], told["path"]) == (["one"], tmp_path / "_default" / "hosts.toml")
+
+
 def test_a_directory_without_hosts_toml_holds_certificates_in_dockers_form(tmp_path: Path) -> None:
     place = tmp_path / "r.local"
     place.mkdir()

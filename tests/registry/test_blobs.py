@@ -1,6 +1,7 @@
 """Blobs: whole or in ranges, never more or less than asked, over connections that are used again."""
 
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -223,6 +224,24 @@ def test_r22_a_blob_of_one_byte(client: Client, registry: EmbeddedRegistry) -> N
     digest = registry.put_blob(b"x")
     repository = client.repository(registry.reference("team/model", "v1"))
     assert read_all(repository.blob(descriptor(digest, 1))) == b"x"
+
+
+def test_r22_a_blob_of_five_gibibytes_is_read_on_both_sides_of_four_and_at_its_end(
+    client: Client, registry: EmbeddedRegistry, tmp_path: Path
+) -> None:
+    size, edge, end = 5 << 30, b"at four", b"the end"
+    with (tmp_path / "blob").open("wb") as file:  # the rest of it is a hole
+        for place, content in (((4 << 30) - 3, edge), (size - len(end), end)):
+            file.seek(place)
+            file.write(content)
+    digest = "sha256:" + "5" * 64  # nobody hashes it here
+    registry.store.blobs[digest] = tmp_path / "blob"
+    source = client.repository(registry.reference("team/model", "v1")).blob(descriptor(digest, size))
+    assert read_all(source, (4 << 30) - 3, (4 << 30) + 4) == edge
+    assert read_all(source, size - len(end)) == end
+    with source.open() as body:
+        assert body.readinto(memoryview(bytearray(8))) == 8
+    assert "range" not in registry.seen(path=BLOBS)[-1].headers
 
 
 def test_r22_many_blobs_at_once_use_a_bounded_number_of_connections(client: Client, registry: EmbeddedRegistry) -> None:

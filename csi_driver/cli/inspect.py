@@ -70,7 +70,7 @@ def inspect(
     or false, or null without a driver).
     """
     keys = secret_keys(secret)
-    keychain = Keychain.from_secrets(keys) if keys else None
+    keychain = Keychain.from_secrets(keys, reference.host) if keys else None
     selection = Selection(exclude_model_weights, excluded, included, roles)
     with meter(sys.stderr) as shown, registries(invocation, plain_http, shown, patience=_PATIENCE) as registry:
         model = examine(lambda named: registry.repository(named, keychain), reference)

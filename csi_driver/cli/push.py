@@ -77,7 +77,8 @@ def push(
     The JSON has the keys reference, digest, files, layers, size and sent (bytes), skipped (paths left out) and seconds.
     """
     began, tally, keys = time.monotonic(), Tally(), secret_keys(secret)
-    keychain, created_at = Keychain.from_secrets(keys) if keys else None, creation_time(os.environ)
+    keychain = Keychain.from_secrets(keys, reference.host) if keys else None
+    created_at = creation_time(os.environ)
     with meter(sys.stderr) as shown, registries(invocation, plain_http, shown, patience=_PATIENCE) as registry:
         work = partial(
             Pusher(registry=registry).push,

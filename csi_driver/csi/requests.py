@@ -43,7 +43,7 @@ def publish_spec(request: csi_pb2.NodePublishVolumeRequest, service_name: str) -
         reference=asked.reference,
         selection=asked.selection,
         pull_policy=asked.pull_policy,
-        keychain=_keychain(request.secrets),
+        keychain=_keychain(request.secrets, asked.reference),
         pod=asked.pod,
         tokens=read_tokens(request.volume_context, request.secrets),
     )
@@ -84,7 +84,7 @@ def pull_request(request: model_csi_pb2.PullRequest) -> PullRequest:
             tuple(request.layer_roles),
         ),
         policy=PullPolicy.parse(asked) if asked else PullPolicy.default_for(reference),
-        keychain=_keychain(request.secrets),
+        keychain=_keychain(request.secrets, reference),
         urgent=False,  # no pod waits for it
     )
 
@@ -156,7 +156,7 @@ def _check_capability(capability: csi_pb2.VolumeCapability | None) -> None:
         )
 
 
-def _keychain(secrets: Mapping[str, str]) -> Keychain | None:
+def _keychain(secrets: Mapping[str, str], reference: Reference) -> Keychain | None:
     """The credentials that come with a request; none means the node's own."""
     own = {key: value for key, value in secrets.items() if key != SERVICE_ACCOUNT_TOKENS}
-    return Keychain.from_secrets(own) if own else None
+    return Keychain.from_secrets(own, reference.host) if own else None

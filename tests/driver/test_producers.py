@@ -275,6 +275,21 @@ def test_a37_two_models_with_one_path_and_two_contents_are_refused(
     refused(driver, kit_of(registry, "team/kit:1", base, {"same": b"two"}), "both bring 'same'", layers_stay=True)
 
 
+def test_a37_a_parent_elsewhere_gets_no_password_that_is_for_the_registry_of_the_model(
+    registry: EmbeddedRegistry, driver: RunningDriver
+) -> None:
+    """Whoever may push a kit names its parent."""
+    users = {"alice": "wonderland"}
+    with EmbeddedRegistry(auth="basic", users=users) as own, EmbeddedRegistry(auth="basic", users=users) as mallorys:
+        base = kit_of(mallorys, "mallory/kit:1", None, {"w": b"w"})
+        reference = kit_of(own, "team/kit:1", base, {"code": b"c"})
+        with pytest.raises(Unauthenticated, match="mallory/kit"):
+            driver.publish("a", reference, secrets={"username": "alice", "password": "wonderland"})
+        assert any("authorization" in seen.headers for seen in own.requests)
+        assert mallorys.count() > 0
+        assert not any("authorization" in seen.headers for seen in mallorys.requests)
+
+
 def test_a37_a_copy_with_a_parents_model_is_only_for_who_may_read_the_parent(node: Node) -> None:
     users = {"alice": "a", "bob": "b"}
     with EmbeddedRegistry(auth="basic", users=users, grants={"alice": ["*/*"], "bob": ["team/*"]}) as registry:

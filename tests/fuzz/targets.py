@@ -28,6 +28,7 @@ from csi_driver.transfer.source import Blob
 from tests.fuzz import hostile
 from tests.transfer.sources import MemorySource
 
+HOST = "registry.example"
 CANARY = b"nothing may change this"
 _ENGINE = Engine(limits=lambda: Limits(entries=1000, unpacked_bytes=64 << 20))
 
@@ -57,7 +58,7 @@ def challenge(data: bytes) -> None:
 def secret(data: bytes) -> None:
     """A docker config is some credentials, or refused without being quoted."""
     with suppress(InvalidRequest):
-        Keychain.from_secrets({".dockerconfigjson": _text(data)}).credentials("registry.example", "team/model")
+        Keychain.from_secrets({".dockerconfigjson": _text(data)}, HOST).credentials(HOST, "team/model")
 
 
 def pattern(data: bytes) -> None:

@@ -258,7 +258,7 @@ def test_more_files_than_a_manifest_can_name_are_refused(push: Push, tmp_path: P
 def test_credentials_decide(push: Push, model: Path) -> None:
     with EmbeddedRegistry(auth="bearer", users={"ann": "secret"}) as registry:
         reference = Reference.parse(registry.reference("team/model", "v1"))
-        ann = Keychain.from_secrets({"username": "ann", "password": "secret"})
+        ann = Keychain.from_secrets({"username": "ann", "password": "secret"}, reference.host)
         with pytest.raises(Unauthenticated):
             push(model, reference=reference)
         assert push(model, reference=reference, keychain=ann).sent == sum(map(len, FILES.values()))

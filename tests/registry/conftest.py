@@ -13,8 +13,9 @@ from csi_driver.oci.digest import Digest
 from csi_driver.oci.reference import Reference
 from csi_driver.registry.blob import BlobSource
 from csi_driver.registry.client import Registry, Repository
+from csi_driver.registry.credential import Credential
 from csi_driver.registry.hostsdir import HostsDirectory
-from csi_driver.registry.keychain import Keychain
+from csi_driver.registry.keychain import Found, Keychain
 from csi_driver.registry.retry import Retry
 from csi_driver.registry.transport import Transport, tls_context
 from tests.fixtures.certificates import Authority
@@ -97,5 +98,19 @@ def pieces(readinto: Callable[[memoryview], int], step: int) -> Iterator[bytes]:
 
 
 def user(name: str, password: str) -> Keychain:
-    """The keychain of a Secret with these."""
-    return Keychain.from_secrets({"username": name, "password": password})
+    """A keychain with these for every registry."""
+    return Keychain((_Everywhere(Credential(name, password)),))
+
+
+@dataclass
+class _Everywhere:
+    credential: Credential
+
+    def find(self, _host: str, _repository: str) -> Found:
+        return Found((self.credential,))
+
+    def holder(self, _host: str, _repository: str) -> None:
+        return None
+
+    def plain_http(self, _host: str) -> bool:
+        return False

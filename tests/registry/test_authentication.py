@@ -18,7 +18,7 @@ FILES = {"config.json": b"{}"}
 
 
 def keychain_of(registry: EmbeddedRegistry, entry: str) -> Keychain:
-    return Keychain.from_secrets({".dockerconfigjson": f'{{"auths": {{"{registry.host}": {entry}}}}}'})
+    return Keychain.from_secrets({".dockerconfigjson": f'{{"auths": {{"{registry.host}": {entry}}}}}'}, registry.host)
 
 
 def test_basic_is_answered_after_the_registry_asked_for_it(client: Client) -> None:

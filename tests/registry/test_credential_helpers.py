@@ -147,7 +147,7 @@ def test_all_that_ask_at_once_share_one_run(tmp_path: Path) -> None:
 
 def test_a_secret_names_no_helpers(tmp_path: Path) -> None:
     document = {"credsStore": "x", "credHelpers": {"r.io": "x"}, "auths": {"r.io": auth("a:b")}}
-    found = Keychain.from_secrets({".dockerconfigjson": json.dumps(document)}).find("r.io", "m")
+    found = Keychain.from_secrets({".dockerconfigjson": json.dumps(document)}, "r.io").find("r.io", "m")
     assert (found.credentials, found.troubles) == ((Credential("a", "b"),), ())
 
 

@@ -307,7 +307,7 @@ def test_a_token_service_that_takes_its_time_with_each_of_many_credentials_gets_
         auths = {
             f"{host}{path}": {"username": f"{host}{path}", "password": "x"} for host in hosts for path in ("", "/t")
         }
-        keychain = Keychain.from_secrets({".dockerconfigjson": json.dumps({"auths": auths})})
+        keychain = Keychain.from_secrets({".dockerconfigjson": json.dumps({"auths": auths})}, registry.host)
         registry.faults.add(Fault(drip=0.002, status=401), server="tokens", times=99)
         repository = client.repository(registry.reference("team/model", "v1"), keychain)
         assert len(repository.credentials) == 8

@@ -18,7 +18,7 @@ def auth(text: str) -> dict[str, str]:
 
 
 def secret(auths: dict[str, Any]) -> Keychain:
-    return Keychain.from_secrets({".dockerconfigjson": json.dumps({"auths": auths})})
+    return Keychain.from_secrets({".dockerconfigjson": json.dumps({"auths": auths})}, "r.io")
 
 
 @pytest.mark.parametrize(
@@ -93,28 +93,39 @@ def test_r18_an_entry_becomes_one_credential_or_is_skipped(entry: Any, expected:
 
 def test_r18_helpers_named_by_a_secret_are_nothing_to_us() -> None:
     document = {"credsStore": "../../evil", "credHelpers": {"r.io": "evil"}, "auths": {"r.io": auth("a:b")}}
-    keychain = Keychain.from_secrets({".dockerconfigjson": json.dumps(document)})
+    keychain = Keychain.from_secrets({".dockerconfigjson": json.dumps(document)}, "r.io")
     assert keychain.credentials("r.io", "m") == (Credential("a", "b"),)
 
 
 def test_the_legacy_secret_is_a_bare_map() -> None:
-    keychain = Keychain.from_secrets({".dockercfg": json.dumps({"r.io": auth("a:b")})})
+    keychain = Keychain.from_secrets({".dockercfg": json.dumps({"r.io": auth("a:b")})}, "r.io")
     assert keychain.credentials("r.io", "m") == (Credential("a", "b"),)
 
 
-def test_user_and_password_are_for_whatever_is_referenced() -> None:
-    keychain = Keychain.from_secrets({"username": "a", "password": "b"})
-    assert keychain.credentials("anywhere.io:1", "m") == (Credential("a", "b"),)
+@pytest.mark.parametrize(
+    ("registry", "others"),
+    [
+        ("anywhere.io:1", ["anywhere.io", "anywhere.io:2", "an.anywhere.io:1", "evil.io:1"]),
+        ("anywhere.io", ["anywhere.io:1", "evil.io"]),
+        ("docker.io", ["evil.io"]),
+        ("[::1]:5000", ["[::2]:5000", "[::1]"]),
+        ("UP", ["evil.io"]),
+    ],
+)
+def test_user_and_password_are_for_the_registry_that_is_referenced(registry: str, others: list[str]) -> None:
+    keychain = Keychain.from_secrets({"username": "a", "password": "b"}, registry)
+    assert keychain.credentials(registry, "m") == (Credential("a", "b"),)
+    assert [keychain.credentials(other, "m") for other in others] == [()] * len(others)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_the_line_end_of_a_file_that_became_a_secret_is_no_part_of_it(end: str) -> None:
-    keychain = Keychain.from_secrets({"username": f"a{end}", "password": f" b {end}"})
+    keychain = Keychain.from_secrets({"username": f"a{end}", "password": f" b {end}"}, "r.io")
     assert keychain.credentials("r.io", "m") == (Credential("a", " b "),)
 
 
 def test_no_secrets_are_anonymous() -> None:
-    assert Keychain.from_secrets({}).credentials("r.io", "m") == ()
+    assert Keychain.from_secrets({}, "r.io").credentials("r.io", "m") == ()
 
 
 @pytest.mark.parametrize(
@@ -132,13 +143,13 @@ def test_no_secrets_are_anonymous() -> None:
 )
 def test_a_secret_of_no_use_is_refused_without_being_quoted(secrets: dict[str, str]) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        Keychain.from_secrets(secrets)
+        Keychain.from_secrets(secrets, "r.io")
     assert "hunter2" not in str(caught.value)
 
 
 def test_nothing_shows_in_a_repr() -> None:
     credential = Credential("hunter1", "hunter2", "hunter3", "hunter4")
-    keychain = Keychain.from_secrets({"username": "hunter1", "password": "hunter2"})
+    keychain = Keychain.from_secrets({"username": "hunter1", "password": "hunter2"}, "r.io")
     assert "hunter" not in f"{credential!r} {keychain!r} {keychain.credentials('r.io', 'm')!r}"
 
 

@@ -10,14 +10,14 @@ from csi_driver.registry.keychain.source import Found
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What one key of `auths` says; a pattern of None matches everything."""
+    """What one key of `auths` says."""
 
-    pattern: Pattern | None
+    pattern: Pattern
     credential: Credential | None
     plain_http: bool = False
 
     def matches(self, host: str, repository: str) -> bool:
-        return self.pattern is None or self.pattern.matches(host, repository)
+        return self.pattern.matches(host, repository)
 
 
 class Entries:

@@ -40,13 +40,14 @@ class Keychain:
         return cls((providers.for_node(), DockerConfig(docker_config, helpers)))
 
     @classmethod
-    def from_secrets(cls, secrets: Mapping[str, str]) -> Self:
+    def from_secrets(cls, secrets: Mapping[str, str], registry: str) -> Self:
         """What CSI secrets hold: `.dockerconfigjson`, `.dockercfg`, or `username` and `password`.
 
-        User name and password are meant for whatever registry the volume's reference names. No secrets at all are an
-        anonymous keychain. Raises `InvalidRequest`, whose text never quotes a value.
+        User name and password are for `registry` alone, the one that the volume's reference names: a model may lead to
+        others, of the models that it builds on. No secrets at all are an anonymous keychain. Raises `InvalidRequest`,
+        whose text never quotes a value.
         """
-        return cls((of_volume(secrets),)) if secrets else cls.anonymous()
+        return cls((of_volume(secrets, registry),)) if secrets else cls.anonymous()
 
     def then(self, other: "Keychain") -> "Keychain":
         """This keychain's credentials first, then those of `other`."""

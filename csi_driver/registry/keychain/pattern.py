@@ -29,6 +29,12 @@ class Pattern:
         host, port = split_port(authority.lower())
         return cls(host, port, path if path != "/" else "") if host else None
 
+    @classmethod
+    def of(cls, registry: str) -> Self:
+        """The pattern of all that is at this registry, `host` or `host:port`."""
+        host, port = split_port(registry.lower())
+        return cls(host, port, "")
+
     def matches(self, host: str, repository: str) -> bool:
         """Whether `repository` at `host` (which may have a port) is meant."""
         name, port = split_port(host.lower())

@@ -6,19 +6,20 @@ from collections.abc import Mapping
 from csi_driver.errors import InvalidRequest
 from csi_driver.registry.credential import Credential
 from csi_driver.registry.keychain.entries import Entries, Entry, entries_of
+from csi_driver.registry.keychain.pattern import Pattern
 
 _CONFIG_KEY, _LEGACY_KEY = ".dockerconfigjson", ".dockercfg"  # Kubernetes' Secret types dockerconfigjson and dockercfg
 
 
-def of_volume(secrets: Mapping[str, str]) -> Entries:
-    """The keys of a volume's nodePublishSecretRef; raises `InvalidRequest`."""
+def of_volume(secrets: Mapping[str, str], registry: str) -> Entries:
+    """The keys of the nodePublishSecretRef of a volume whose model is at `registry`; raises `InvalidRequest`."""
     entries: list[Entry] = []
     if _CONFIG_KEY in secrets:
         entries += entries_of(_parsed(secrets, _CONFIG_KEY).get("auths"))
     if _LEGACY_KEY in secrets:
         entries += entries_of(_parsed(secrets, _LEGACY_KEY))
     if "username" in secrets or "password" in secrets:
-        entries.append(_user(secrets))
+        entries.append(_user(secrets, registry))
     if not {_CONFIG_KEY, _LEGACY_KEY, "username", "password"} & secrets.keys():
         raise InvalidRequest(
             f"the volume's Secret has none of the keys {_CONFIG_KEY}, {_LEGACY_KEY}, or username and password: "
@@ -50,11 +51,11 @@ def _parsed(secrets: Mapping[str, str], key: str) -> dict[str, object]:
     raise InvalidRequest(f"the key {key} of the volume's Secret is not a JSON object")
 
 
-def _user(secrets: Mapping[str, str]) -> Entry:
+def _user(secrets: Mapping[str, str], registry: str) -> Entry:
     username, password = (_line(secrets.get(key, "")) for key in ("username", "password"))
     if not username or not password:
         raise InvalidRequest("the volume's Secret must hold both username and password, and neither may be empty")
-    return Entry(None, Credential.of_entry({"username": username, "password": password}))
+    return Entry(Pattern.of(registry), Credential.of_entry({"username": username, "password": password}))
 
 
 def _line(text: str) -> str:

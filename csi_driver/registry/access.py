@@ -214,10 +214,15 @@ class Access:
     def _scope(self, challenge: Challenge) -> str:
         """The registry's own words for what it guards, if they are about this; some say nothing, or an example."""
         scope = challenge.parameters.get("scope", "")
-        if self._repository in scope and all(action in scope for action in self._actions.split(",")):
+        if any(map(self._is_covered, scope.split())):
             return scope
         above = self._registry.target.partition("/v2/")[2]  # a proxy project, for example, that a mirror's path names
         return f"repository:{above}{'/' if above else ''}{self._repository}:{self._actions}"
+
+    def _is_covered(self, scope: str) -> bool:
+        """Whether `type:name:actions` is about this repository, by itself or below what a proxy puts above it."""
+        name, _, actions = scope.partition(":")[2].rpartition(":")
+        return f"/{name}".endswith(f"/{self._repository}") and {*self._actions.split(",")} <= {*actions.split(",")}
 
     def _explanation(self, reason: str) -> str:
         registry, told = self._registry.authority, f" ({reason})" if reason else ""

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -63,6 +64,31 @@ def test_r5_a_bare_challenge_and_a_bare_token_are_enough(client: Client, field: 
         client.repository(registry.reference("team/model", "v1"), user("ann", "hunter2")).manifest("v1")
         token = registry.seen(server="tokens")[0]
     assert token.query == {"account": "x", "scope": "repository:team/model:pull"}
+
+
+@pytest.mark.parametrize(
+    ("told", "asked"),
+    [
+        ("repository:team/model:pull", "repository:team/model:pull"),
+        ("repository:team/model:pull,push", "repository:team/model:pull,push"),
+        ("repository:cache/team/model:pull", "repository:cache/team/model:pull"),
+        ("registry:catalog:* repository:team/model:pull", "registry:catalog:* repository:team/model:pull"),
+        ("repository:my-team/model:pull", "repository:team/model:pull"),
+        ("repository:team/model-2:pull", "repository:team/model:pull"),
+        ("repository:team/model:push", "repository:team/model:pull"),
+        ("repository:user/image:pull", "repository:team/model:pull"),
+        ("aws", "repository:team/model:pull"),
+        ("", "repository:team/model:pull"),
+    ],
+)
+def test_r5_a_scope_that_is_about_something_else_is_not_asked_for(client: Client, told: str, asked: str) -> None:
+    with EmbeddedRegistry(auth="bearer", users={"ann": "hunter2"}) as registry:
+        registry.push_model("team/model", "v1", FILES)
+        registry.access.challenges = lambda *_: [f'Bearer realm="{registry.access.realm}",scope="{told}"']
+        registry.faults.add(Fault(status=200, body=b'{"token": "x"}'), server="tokens")
+        with suppress(DriverError):
+            client.repository(registry.reference("team/model", "v1"), user("ann", "hunter2")).manifest("v1")
+        assert registry.seen(server="tokens")[0].query["scope"] == asked.rpartition(" ")[2]
 
 
 def test_a_public_repository_gives_tokens_to_anybody(client: Client) -> None:

@@ -4,6 +4,11 @@ import ipaddress
 
 from csi_driver.registry.url import Url
 
+_LEAD_ELSEWHERE = tuple(
+    ipaddress.IPv6Network(text) for text in ("::/96", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "fec0::/10")
+)
+"""Stand for addresses of IPv4, which may be any (RFC 4291, 6052, 8215 and 3056), and sites that have been given up."""
+
 
 def check_realm(realm: Url, registry: Url) -> None:
     """Raise `ValueError` with the reason why `registry` must not send anybody to `realm`.
@@ -23,7 +28,8 @@ def check_realm(realm: Url, registry: Url) -> None:
 def _is_public(host: str) -> bool:
     """False for addresses that are not, and for numbers that resolvers take for addresses (WHATWG URL, section 3.5)."""
     try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_global
+        address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         last = host.rstrip(".").rpartition(".")[2]
         return not (last.isdigit() or last.startswith("0x"))
+    return address.is_global and not address.is_multicast and not any(address in each for each in _LEAD_ELSEWHERE)

@@ -20,6 +20,7 @@ _Key = tuple[tuple[str, str, int], str]
 class _Outage:
     until: float
     reason: str
+    repository: str
 
 
 class Outages:
@@ -35,8 +36,11 @@ class Outages:
         self._lock = Lock()
         self._outages: dict[_Key, _Outage] = {}
 
-    def reason(self, host: Host) -> str | None:
-        """Why the host is to be left out now; None if it may be asked."""
+    def reason(self, host: Host, repository: str) -> str | None:
+        """Why the host is to be left out now; None if it may be asked.
+
+        What it was asked for when it failed may be a secret of others: only for the same repository the reason is told.
+        """
         with self._lock:
             outage = self._outages.get(_key(host))
             if outage is None:
@@ -45,15 +49,15 @@ class Outages:
             if now >= outage.until:
                 outage.until = now + _TRIAL
                 return None
-            return outage.reason
+            return outage.reason if outage.repository == repository else "it has failed"
 
-    def begin(self, host: Host, error: DriverError) -> None:
-        """The host failed in a way that says nothing of what it was asked for."""
+    def begin(self, host: Host, repository: str, error: DriverError) -> None:
+        """The host failed in a way that says nothing of the repository that it was asked for."""
         with self._lock:
             now = self._clock()
             self._outages = {key: one for key, one in self._outages.items() if one.until > now - _FORGOTTEN}
             is_new = _key(host) not in self._outages
-            self._outages[_key(host)] = _Outage(now + self._seconds, str(error))
+            self._outages[_key(host)] = _Outage(now + self._seconds, str(error), repository)
         if is_new:
             log.warning(
                 "a host fails and is left out for a while; the next one is asked",

@@ -60,7 +60,7 @@ class Route:
 
     def distrust(self, session: Session, error: DriverError) -> None:
         """The host sent something other than what it was asked for."""
-        self._outages.begin(session.host, error)
+        self._outages.begin(session.host, self.name, error)
 
     def _trusted(self, capability: Capability) -> list[Session]:
         trusted = [each for each in self._sessions if capability in each.host.capabilities]
@@ -75,7 +75,7 @@ class Route:
         told: list[str] = []
         for session in sessions:
             is_last = session is sessions[-1]
-            if not is_last and (reason := self._outages.reason(session.host)):
+            if not is_last and (reason := self._outages.reason(session.host, self.name)):
                 told.append(f"{session.host.root.authority} is left out for a while: {reason}")
                 continue
             try:
@@ -96,7 +96,7 @@ class Route:
         if isinstance(error, TooLate):
             return
         if isinstance(error, Unavailable) and not isinstance(error, RangeIgnored):
-            self._outages.begin(session.host, error)
+            self._outages.begin(session.host, self.name, error)
         else:
             self._outages.end(session.host)  # it answers, if not as it should, and nobody had to wait for it
 

@@ -48,7 +48,7 @@ class Fetching:
     def _alone(self, stream: Stream, allowance: Allowance) -> Generator[Buffer, None, Split | None]:
         """What one stream brings until it is split, and then the split.
 
-        The stream goes on until the server has shown that it gives ranges: who does not would have to begin anew.
+        The stream stays until the server has shown that it gives ranges: who does not would have to begin anew.
         """
         split = None
         while stream.position < self.blob.size:
@@ -82,8 +82,10 @@ class Fetching:
             run=lambda work: self.pipeline.start("range", work, feeds=True, dispensable=True),
             policy=self.policy,
         )
+        if not split.grow(self.policy.first):
+            return None
         self.pipeline.on_cut(split.close)
-        return split if split.grow(self.policy.first) else None
+        return split
 
     def _stream(self, start: int, stop: int, *, ranges_only: bool = False) -> Stream:
         return Stream(

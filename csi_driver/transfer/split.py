@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 
-from csi_driver.errors import RangeIgnored
+from csi_driver.errors import Unavailable
 from csi_driver.inflight import Condition
 from csi_driver.transfer.buffers import Allowance, Buffer, GivenUp
 from csi_driver.transfer.splitting import Connections, Growth, Splitting
@@ -25,7 +25,8 @@ class Split:
 
     A worker takes a buffer first and only then the next range: so the range that everybody waits for always has its
     buffer, and transfers that share a pool cannot block one another. `run` starts a worker in a thread of its own, and
-    tells whether it could; when one raises, somebody must call `close`.
+    tells whether it could; when one raises, somebody must call `close`. A range that cannot be had does not raise: the
+    split ends there, for the server may give no ranges, or not to so many at once, and yet all to one.
     """
 
     def __init__(
@@ -71,13 +72,13 @@ class Split:
         return taken
 
     def works(self) -> bool:
-        """Whether the server gives ranges, as soon as that shows."""
+        """Whether the server gives ranges, to more than one connection, as soon as that shows."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._refused or self._finished > 0)
             return not self._refused
 
     def buffers(self) -> Generator[Buffer, None, None]:
-        """The buffers in order, up to the end, or to where the server began to refuse ranges: see `position`."""
+        """The buffers in order, up to the end, or to where a range could not be had: see `position`."""
         while self.position < self._stop:
             self._look()
             buffer = self._await(self.position)
@@ -127,7 +128,7 @@ class Split:
         try:
             while self._fetch_next():
                 pass
-        except RangeIgnored:
+        except Unavailable:
             with self._changed:
                 self._refused = True
                 self._changed.notify_all()

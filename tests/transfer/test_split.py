@@ -1,11 +1,12 @@
 """A slow stream is split over more connections, and whatever these do, the blob arrives in order and whole."""
 
+import gc
 import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from threading import Barrier, Event, Lock
+from threading import Barrier, Event, Lock, current_thread
 
 import pytest
 
@@ -15,6 +16,7 @@ from csi_driver.oci.digest import Digest
 from csi_driver.oci.media import Packing
 from csi_driver.transfer.progress import Progress
 from csi_driver.transfer.source import Blob
+from csi_driver.transfer.split import Split
 from csi_driver.transfer.splitting import Connections, Growth, Pace, Splitting
 from tests.transfer.archives import END, gzipped, member, zstd
 from tests.transfer.conftest import SMALL, Bench
@@ -131,6 +133,18 @@ def test_no_split_without_connections_to_spare(splitting: Bench) -> None:
     assert source.opened == [(0, None)]
 
 
+def test_connections_that_are_never_to_be_had_cost_no_memory(splitting: Bench) -> None:
+    """A layer that takes hours would have more at every buffer."""
+
+    def count(start: int, body: MemoryBody) -> None:
+        splits.append(sum(isinstance(one, Split) for one in gc.get_objects()))
+
+    splits: list[int] = []
+    splitting.connections = 1
+    splitting.fetch(DATA, Packing.RAW, source=Ranges(DATA, on_read=count))
+    assert splits[-1] <= splits[0] + 1
+
+
 def test_a_split_makes_do_with_the_connections_there_are(splitting: Bench) -> None:
     splitting.connections = 2
     source = Ranges(DATA)
@@ -160,6 +174,20 @@ def test_a_server_that_begins_to_refuse_ranges_is_heard_out(splitting: Bench) ->
     assert splitting.content.read_bytes() == DATA
     assert source.opened.count((0, None)) == 2
     assert splitting.progress.fetched >= len(DATA)
+
+
+@pytest.mark.parametrize("borne", [0, 20])
+def test_a_server_that_bears_no_more_connections_is_left_with_one(splitting: Bench, borne: int) -> None:
+    """As nginx does with `limit_conn`: what comes over the first is answered, and what is beyond that never."""
+
+    def refuse(start: int, number: int) -> None:
+        if start >= borne * SMALL and current_thread().name.endswith("-range"):
+            raise Unavailable("too many connections")
+
+    source = Ranges(DATA, on_open=refuse)
+    splitting.fetch(DATA, Packing.RAW, source=source)
+    assert splitting.content.read_bytes() == DATA
+    assert source.open_bodies == 0
 
 
 def test_only_the_range_that_broke_is_asked_for_again(splitting: Bench) -> None:

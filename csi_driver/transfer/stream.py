@@ -142,8 +142,8 @@ class Stream:
 
     def _pay(self, count: int) -> None:
         """Receive nothing for as long as so many bytes cost."""
-        pause = self._bandwidth.spend(count)
-        if pause > 0:
+        turn = self._bandwidth.spend(count)
+        while (pause := self._bandwidth.wait(turn)) > 0:
             self.held_back += pause
             self._pause(pause)
 

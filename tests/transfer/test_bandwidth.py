@@ -28,21 +28,26 @@ class Clock:
         return self.now
 
 
-@given(st.integers(1, 10**9), st.lists(st.integers(1, 10**7), min_size=1, max_size=20))
+@given(st.integers(10**6, 10**9), st.lists(st.integers(1, 10**7), min_size=1, max_size=20))
 def test_whoever_waits_as_told_receives_no_more_than_the_limit(limit: int, counts: list[int]) -> None:
     clock = Clock()
     bandwidth = Bandwidth(lambda: limit, clock=clock)
     for count in counts:
-        clock.now += bandwidth.spend(count)
-    assert clock.now - 1000.0 == pytest.approx(sum(counts) / limit)
+        turn = bandwidth.spend(count)
+        while (pause := bandwidth.wait(turn)) > 1e-6:
+            assert pause <= 1.0  # the limit may change meanwhile
+            clock.now += pause
+    assert clock.now - 1000.0 == pytest.approx(sum(counts) / limit, abs=1e-3)
 
 
 def test_connections_take_turns() -> None:
     clock = Clock()
     bandwidth = Bandwidth(lambda: 100, clock=clock)
-    assert [bandwidth.spend(50) for _ in range(3)] == [0.5, 1.0, 1.5]
+    first, second, third = [bandwidth.spend(30) for _ in range(3)]
+    assert [bandwidth.wait(turn) for turn in (first, second, third)] == pytest.approx([0.3, 0.6, 0.9])
     clock.now += 10
-    assert bandwidth.spend(50) == 0.5  # what nobody used is gone
+    assert bandwidth.wait(third) == 0.0
+    assert bandwidth.wait(bandwidth.spend(50)) == 0.5  # what nobody used is gone
 
 
 def test_only_a_quarter_of_a_second_is_asked_for_at_once() -> None:
@@ -53,12 +58,37 @@ def test_only_a_quarter_of_a_second_is_asked_for_at_once() -> None:
 
 def test_no_limit_is_no_wait() -> None:
     bandwidth = Bandwidth(lambda: 0)
-    assert bandwidth.spend(10**12) == 0.0
+    assert bandwidth.wait(bandwidth.spend(10**12)) == 0.0
     assert bandwidth.most(1 << 20) == 1 << 20
 
 
 def test_a_limit_may_be_lifted_while_transfers_run(bench: Bench) -> None:
     limits = iter([1, 1, 1])
+    bench.bandwidth = lambda: next(limits, 0)
+    bench.fetch(DATA, Packing.RAW)
+    assert bench.content.read_bytes() == DATA
+
+
+def test_who_waits_under_a_limit_of_before_goes_on_under_that_of_now() -> None:
+    """A limit that was mistyped keeps nobody waiting once it was mended."""
+    clock, limit = Clock(), 100
+    bandwidth = Bandwidth(lambda: limit, clock=clock)
+    first, second = bandwidth.spend(10_000), bandwidth.spend(10_000)
+    for _ in range(10):
+        clock.now += bandwidth.wait(first)
+    assert clock.now == 1010.0
+    assert bandwidth.wait(first) > 0
+    limit = 10_000
+    clock.now += bandwidth.wait(first)
+    assert clock.now == pytest.approx(1010.9)
+    assert bandwidth.wait(second) == pytest.approx(1.0)
+    limit = 0
+    assert bandwidth.wait(second) == 0.0
+
+
+def test_a_transfer_goes_on_at_once_when_its_limit_is_lifted(bench: Bench) -> None:
+    """What had arrived before there was a limit would have cost hours under it."""
+    limits = iter([0, 1, 1])
     bench.bandwidth = lambda: next(limits, 0)
     bench.fetch(DATA, Packing.RAW)
     assert bench.content.read_bytes() == DATA
@@ -90,4 +120,4 @@ def test_what_only_leads_to_the_missing_bytes_is_waited_for_as_well(bench: Bench
 
     bench.bandwidth = limit
     bench.fetch(DATA, Packing.RAW, source=MemorySource(DATA, ranges=False, step=SMALL))
-    assert len(asked) == 2 * 20  # before each piece how much may come, and after it what that costs
+    assert len(asked) == 3 * 20  # before each piece how much may come, and after it what that costs, and still does

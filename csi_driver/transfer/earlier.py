@@ -3,7 +3,8 @@
 import errno
 import os
 import stat
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -194,6 +195,20 @@ def clear_useless(into: Path, blob: Blob) -> None:
     """Nothing is left, unless there is something that another attempt can go on from."""
     if not any(read_journal(journal, blob) for journal in (into / JOURNAL, into / PREVIOUS / JOURNAL)):
         clear(into)
+
+
+@contextmanager
+def synced_or_gone(into: Path) -> Iterator[None]:
+    """What is synced in this context is on the disk, or nothing is left of it.
+
+    After a sync that failed, the page cache would give back what the disk did not take, and the next sync succeed
+    without it (fsync(2), on EIO).
+    """
+    try:
+        yield
+    except OSError:
+        clear(into)
+        raise
 
 
 def _open_direct(path: Path) -> int:

@@ -25,6 +25,7 @@ from csi_driver.transfer.earlier import (
     DamagedPrefix,
     NoPrefix,
     TreePrefix,
+    synced_or_gone,
 )
 from csi_driver.transfer.journal import Checkpoint, Journal
 from csi_driver.transfer.limits import Grant, Limits, anything
@@ -107,7 +108,7 @@ class LayerTree:
         Few files are synced one by one; for many that takes longer than to sync the whole filesystem, at which others
         write as well.
         """
-        with full_disk_named(self.into):
+        with full_disk_named(self.into), synced_or_gone(self.into):
             if entries > _MOST_SYNCED_ALONE:
                 sync_filesystem(self.into)
                 return

@@ -11,7 +11,7 @@ from csi_driver.host.files import full_disk_named, sync_file
 from csi_driver.inflight import Channel
 from csi_driver.transfer.buffers import Buffer
 from csi_driver.transfer.delivery import AHEAD
-from csi_driver.transfer.earlier import CONTENT, JOURNAL
+from csi_driver.transfer.earlier import CONTENT, JOURNAL, synced_or_gone
 from csi_driver.transfer.filewriter import DIRECT_FROM, FileWriter
 from csi_driver.transfer.journal import Checkpoint, Journal
 from csi_driver.transfer.pipeline import Pipeline
@@ -41,7 +41,8 @@ class RawSink:
         """The file is on the disk, and nobody may write to it."""
         with full_disk_named(self._path):
             self._path.chmod(_MODE)
-            sync_file(self._path)
+            with synced_or_gone(self._path.parent):
+                sync_file(self._path)
 
     def _write(self, channel: Channel[Buffer]) -> None:
         crc, size = 0, self._blob.size

@@ -1,5 +1,6 @@
 """A transfer that ended early is not begun again: what had arrived is on the disk, and is used if it is still true."""
 
+import errno
 import os
 import signal
 import stat
@@ -330,3 +331,20 @@ def test_a_driver_that_is_killed_loses_next_to_nothing(
     assert bench.fetch(data, packing).resumed > 1_700_000
     assert packing is Packing.RAW or bench.tree() == FILES
     assert packing is not Packing.RAW or bench.content.read_bytes() == DATA
+
+
+@pytest.mark.parametrize(("packing", "data"), [(Packing.RAW, DATA), (Packing.TAR, ARCHIVE)])
+def test_what_the_disk_would_not_take_is_not_gone_on_with(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, packing: Packing, data: bytes
+) -> None:
+    """The page cache still has it, and the next sync would succeed without it (fsync(2), "EIO")."""
+
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", fail)
+        with pytest.raises(OSError, match="Input/output error"):
+            bench.fetch(data, packing)
+    assert list(bench.into.iterdir()) == []
+    assert bench.fetch(data, packing).resumed == 0

@@ -54,6 +54,18 @@ def test_a_connection_that_was_closed_meanwhile_is_replaced_unnoticed(
     assert client.sleeps == []
 
 
+@pytest.mark.parametrize("body", [b"", b"no such range"])
+def test_a_refusal_leaves_its_connection_to_the_next_request(
+    source: BlobSource, registry: EmbeddedRegistry, body: bytes
+) -> None:
+    """Redirects, too, are often without a body: each would cost another handshake."""
+    registry.faults.add(Fault(status=416, body=body))
+    with pytest.raises(RangeIgnored):
+        source.open(10, 1000)
+    assert read_all(source, 10, 1000) == CONTENT[10:1000]
+    assert registry.connections() == 1
+
+
 def test_r1_a_blob_of_another_size_is_refused_before_its_body(client: Client, registry: EmbeddedRegistry) -> None:
     digest = registry.put_blob(CONTENT)
     repository = client.repository(registry.reference("team/model", "v1"))

@@ -216,7 +216,7 @@ class BulkStream:
         self._url = url
         self._received = 0
         self._closed = False
-        self._whole = response.isclosed()  # http.client closes an answer that can have no body
+        self._whole = response.isclosed() or response.length == 0  # it closes only answers that can have no body
         self._body: Body | http.client.HTTPResponse = response
         self.response = response
         self.length = response.length

@@ -58,29 +58,44 @@ class FilePrefix:
         try:
             before = Checkpoint(0, 0)
             for checkpoint in self._checkpoints:
-                buffer = allowance.filled(partial(self._read, descriptor, before, checkpoint))
-                if buffer.length == 0:
-                    buffer.release()
+                for step in self._steps(descriptor, before, checkpoint, allowance):
+                    buffer = allowance.filled(partial(self._read, descriptor, before.offset, step.offset))
+                    position = before.offset + buffer.length
+                    if Checkpoint(position, crc32(buffer.payload, before.crc)) != step:
+                        buffer.release()
+                        return
+                    yield buffer
+                    before = step
+                if before != checkpoint:
                     return
-                yield buffer
-                before = checkpoint
         finally:
             os.close(descriptor)
 
+    def _steps(
+        self, descriptor: int, before: Checkpoint, until: Checkpoint, allowance: Allowance
+    ) -> Sequence[Checkpoint]:
+        """The way to a checkpoint in steps that fit into buffers; none if it was a driver with larger ones that set it,
+        and it is untrue."""
+        if until.offset - before.offset <= allowance.pool.size:
+            return (until,)
+        here, steps = before, list[Checkpoint]()
+        while here.offset < until.offset:
+            stop = min(here.offset + allowance.pool.size, until.offset)
+            buffer = allowance.filled(partial(self._read, descriptor, here.offset, stop))
+            here = Checkpoint(stop, crc32(buffer.payload, here.crc))
+            buffer.release()
+            steps.append(here)
+        return steps if here == until else ()
+
     @staticmethod
-    def _read(descriptor: int, before: Checkpoint, checkpoint: Checkpoint, buffer: Buffer) -> int:
-        """Read what lies between two checkpoints; how much that is, or 0 if it is not what it was."""
+    def _read(descriptor: int, start: int, stop: int, buffer: Buffer) -> int:
+        """Read what lies between two offsets; how much that is, which is less if it cannot be read."""
         buffer.found = True
-        length = checkpoint.offset - before.offset
-        if length > buffer.size:
-            return 0
-        rounded = -(-length // ALIGNMENT) * ALIGNMENT
+        rounded = -(-(stop - start) // ALIGNMENT) * ALIGNMENT
         try:
-            count = os.preadv(descriptor, [buffer.window(0, rounded)], before.offset)
+            return min(stop - start, os.preadv(descriptor, [buffer.window(0, rounded)], start))
         except OSError:
             return 0  # what cannot be read is fetched again
-        is_true = count >= length and crc32(buffer.window(0, length), before.crc) == checkpoint.crc
-        return length if is_true else 0
 
 
 class TreePrefix:

@@ -14,6 +14,7 @@ import pytest
 from csi_driver.errors import AccessDenied, ContentMismatch, Stopping, Unavailable, UnsupportedArtifact
 from csi_driver.oci.digest import Digest
 from csi_driver.oci.media import Packing
+from csi_driver.transfer.buffers import BufferPool
 from csi_driver.transfer.journal import Checkpoint, Journal, read_journal
 from csi_driver.transfer.proof import prove_tree
 from csi_driver.transfer.source import Blob
@@ -58,6 +59,17 @@ def test_a_raw_blob_goes_on_where_it_broke_off(bench: Bench) -> None:
     assert bench.progress.fetched == len(DATA)
     assert sorted(path.name for path in bench.into.iterdir()) == ["content", "journal"]
     assert stat.S_IMODE(bench.content.stat().st_mode) == 0o444
+
+
+@pytest.mark.parametrize("times", [0.5, 3, 7.25])
+def test_a_raw_blob_goes_on_though_buffers_had_another_size_then(bench: Bench, times: float) -> None:
+    """In a driver of another version."""
+    now, bench.arriving = bench.arriving, BufferPool(count=6, size=int(times * SMALL))
+    interrupt(bench, DATA, Packing.RAW, after=2_500_000)
+    bench.arriving = now
+    damage(bench.content, 2_200_000)
+    assert 1_600_000 < bench.fetch(DATA, Packing.RAW).resumed <= 2_200_000
+    assert bench.content.read_bytes() == DATA
 
 
 def test_a_raw_blob_may_break_off_many_times(bench: Bench) -> None:

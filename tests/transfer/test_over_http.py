@@ -40,9 +40,14 @@ def registry(request: pytest.FixtureRequest) -> Iterator[EmbeddedRegistry]:
 
 
 @pytest.fixture
-def serve(registry: EmbeddedRegistry) -> Iterator[Serve]:
+def stall_timeout() -> float:
+    return 10.0
+
+
+@pytest.fixture
+def serve(registry: EmbeddedRegistry, stall_timeout: float) -> Iterator[Serve]:
     """Puts a blob into the registry; the source to fetch it from."""
-    transport = Transport(stall_timeout=10.0)
+    transport = Transport(stall_timeout=stall_timeout)
     client = Registry(
         transport=transport,
         node_keychain=Keychain.anonymous(),
@@ -93,6 +98,34 @@ def test_faults_on_the_way_are_overcome(
     faulty(registry, replace(fault, drop_after=10_000 if fault.drop_after else None), times=2, skip=3)
     bench.fetch(DATA, Packing.RAW, source=source)
     assert bench.content.read_bytes() == DATA
+
+
+@pytest.mark.parametrize("splits", [False, True])
+@pytest.mark.parametrize("fault", [Fault(ignore_range=True), Fault(shift_range=1), Fault(status=416)])
+def test_a_range_that_is_answered_with_something_else_is_had_in_another_way(
+    bench: Bench, registry: EmbeddedRegistry, serve: Serve, fault: Fault, splits: bool
+) -> None:
+    bench.splitting = SPLIT if splits else WHOLE
+    source = serve(DATA)
+    faulty(registry, Fault(drop_after=500_000))
+    registry.faults.add(fault, path="*sha256*", times=3, when=lambda seen: "range" in seen.headers)
+    bench.fetch(DATA, Packing.RAW, source=source)
+    assert bench.content.read_bytes() == DATA
+
+
+@pytest.mark.parametrize("stall_timeout", [0.5])
+@pytest.mark.parametrize(("splits", "skip"), [(False, 0), (True, 3)])
+def test_only_what_an_answer_that_stalls_still_owes_is_asked_for_again(
+    bench: Bench, registry: EmbeddedRegistry, serve: Serve, splits: bool, skip: int
+) -> None:
+    bench.splitting = SPLIT if splits else WHOLE
+    source = serve(DATA)
+    faulty(registry, Fault(stall_after=50_000), skip=skip)
+    bench.fetch(DATA, Packing.RAW, source=source)
+    assert bench.content.read_bytes() == DATA
+    ranges = [seen.headers["range"].removeprefix("bytes=") for seen in registry.seen() if "range" in seen.headers]
+    offsets = [tuple(map(int, one.split("-"))) for one in ranges]
+    assert any(start % SMALL == 50_000 and stop - start < (SMALL if splits else len(DATA)) for start, stop in offsets)
 
 
 def test_an_answer_that_drips_is_broken_off_and_only_the_rest_asked_for_again(

@@ -170,6 +170,7 @@ class Parts:
             tracing=self.tracing,
             board=self._board,
             concurrency=pull.concurrency,
+            most=max(pull.concurrency, pull.connections),
         )
         artifacts = Artifacts(registry=registry, resolver=resolver, cache=self.cache)
         return Puller(

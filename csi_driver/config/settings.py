@@ -46,7 +46,10 @@ class PullConfig:
         "", text, "Proxy for registries; empty means HTTPS_PROXY and HTTP_PROXY of the environment."
     )
     concurrency: int = setting(
-        5, Count(1, 64, zero_means=5), "Layers fetched at once on this node, whatever the number of models."
+        5,
+        Count(1, 64, zero_means=5),
+        "Layers fetched at once on this node, whatever the number of models, which take turns. Those that come with "
+        "less than 1 MiB a second hold up no others: up to `connections` may come in all.",
     )
     plain_http_hosts: tuple[str, ...] = setting(
         (), hosts, "Registries (host or host:port) spoken to without TLS. Loopback addresses need not be listed."

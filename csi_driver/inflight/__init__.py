@@ -6,8 +6,9 @@ from threading import Condition, Lock
 from csi_driver.inflight.channel import Channel, ChannelClosed
 from csi_driver.inflight.flights import Flights
 from csi_driver.inflight.locks import KeyedLocks, Slots
+from csi_driver.inflight.pool import Pool
 from csi_driver.inflight.precedence import Precedence
-from csi_driver.inflight.threads import Pool, every, rpc_executor, spawn
+from csi_driver.inflight.threads import every, rpc_executor, spawn
 from csi_driver.inflight.throttle import Throttle
 from csi_driver.inflight.waiting import Deadline, Dropped, Stop, Wait
 

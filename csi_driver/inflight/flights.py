@@ -9,7 +9,8 @@ from threading import Lock
 from typing import Generic, NoReturn, TypeVar
 
 from csi_driver.errors import Stopping
-from csi_driver.inflight.threads import Pool, settle
+from csi_driver.inflight.pool import Pool
+from csi_driver.inflight.threads import settle
 from csi_driver.inflight.waiting import Stop, Wait
 
 K = TypeVar("K", bound=Hashable)
@@ -60,12 +61,15 @@ class Flights(Generic[K, V]):
         """
         return self.join_all({key: fly}, wait)[key]
 
-    def join_all(self, flies: Mapping[K, Callable[[Stop], V]], wait: Wait) -> dict[K, V]:
-        """The outcomes of several flights that run at once; raises as soon as one has failed."""
+    def join_all(self, flies: Mapping[K, Callable[[Stop], V]], wait: Wait, *, owner: Hashable = None) -> dict[K, V]:
+        """The outcomes of several flights that run at once; raises as soon as one has failed.
+
+        Those that begin with this call are the pool's tasks of `owner`.
+        """
         flights: dict[K, _Flight[V]] = {}
         try:
             for key, fly in flies.items():
-                flights[key] = self._board(key, fly, wait)
+                flights[key] = self._board(key, fly, wait, owner)
             wait.until(lambda: _decided(flights.values()))
         finally:
             for key, flight in flights.items():
@@ -95,7 +99,7 @@ class Flights(Generic[K, V]):
         with self._lock:
             return [key for key, flight in self._flights.items() if not flight.has_landed()]
 
-    def _board(self, key: K, fly: Callable[[Stop], V], wait: Wait) -> _Flight[V]:
+    def _board(self, key: K, fly: Callable[[Stop], V], wait: Wait, owner: Hashable) -> _Flight[V]:
         while True:
             with self._lock:
                 if self._closed:
@@ -115,7 +119,7 @@ class Flights(Generic[K, V]):
             finally:
                 self._leave(key, flight, wait)
         try:
-            self._pool.submit(lambda: self._run(key, flight, fly))
+            self._pool.submit(lambda: self._run(key, flight, fly), owner=owner)
         except RuntimeError as error:  # others may have joined meanwhile: they must hear of it, too
             self._run(key, flight, partial(_fail, error))
         return flight

@@ -1,60 +1,14 @@
-"""The driver's only threads: bounded pools, single threads, and work that repeats."""
+"""Threads: for a gRPC server, for a single task, and for work that repeats."""
 
 import contextvars
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from queue import SimpleQueue
-from threading import Lock, Thread
+from threading import Thread
 from typing import TypeVar
 
 from csi_driver.inflight.waiting import Stop
 
 V = TypeVar("V")
-
-
-class Pool:
-    """At most `size` daemon threads named after what they do, started when first needed.
-
-    A task sees the context variables of whoever submitted it. Unlike `concurrent.futures`, a task that hangs does not
-    keep the process from ending.
-    """
-
-    def __init__(self, name: str, size: int) -> None:
-        self._name = name
-        self._size = size
-        self._lock = Lock()
-        self._tasks: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._threads = 0
-        self._unfinished = 0  # tasks that wait or run
-
-    def submit(self, work: Callable[[], V]) -> "Future[V]":
-        """Have `work` done; raises `RuntimeError` when no thread does it, as the process may have no more of them."""
-        future: Future[V] = Future()
-        context = contextvars.copy_context()
-        with self._lock:
-            if self._threads < min(self._unfinished + 1, self._size):
-                self._start_thread()
-            self._unfinished += 1
-        self._tasks.put(lambda: settle(future, context, work))
-        return future
-
-    def _start_thread(self) -> None:
-        """One thread more, or those there are: only a pool without any cannot do without."""
-        try:
-            Thread(target=self._work, name=f"{self._name}-{self._threads + 1}", daemon=True).start()
-        except RuntimeError:
-            if not self._threads:
-                raise
-        else:
-            self._threads += 1
-
-    def _work(self) -> None:
-        while True:
-            task = self._tasks.get()
-            task()
-            del task  # the outcome belongs to the future alone: an idle thread must not keep it alive
-            with self._lock:
-                self._unfinished -= 1
 
 
 def rpc_executor(workers: int) -> ThreadPoolExecutor:

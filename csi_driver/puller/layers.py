@@ -25,20 +25,27 @@ from csi_driver.transfer.source import Blob
 HIDDEN = (Unauthenticated, AccessDenied, NotFound)
 """What registries answer where some credentials may not read, and others may."""
 
+_SLOW = 1 << 20  # bytes a second: far less than what would be missed elsewhere
 _INODES = 8  # while a layer is on its way: its directory, its content, journals and the like
 
 
 class LayerFetcher:
-    """Brings layers, `concurrency` at a time; one that nobody waits for any more stops where it can be gone on with."""
+    """Brings layers, `concurrency` at a time; one that nobody waits for any more stops where it can be gone on with.
+
+    Pulls take turns. A layer that comes slowly after `slow_after` seconds holds up no other: it does not count, though
+    there are never more than `most`.
+    """
 
     def __init__(self, *, cache: Cache, engine: Engine, metrics: Metrics, tracing: Tracing, board: Board,
-                 concurrency: int) -> None:  # fmt: skip
+                 concurrency: int, most: int, slow_after: float = 10.0) -> None:  # fmt: skip
         self._cache = cache
         self._engine = engine
         self._metrics = metrics
         self._tracing = tracing
         self._board = board
-        self._flights: Flights[LayerId, None] = Flights(Pool("layer", concurrency), outlives_callers=False)
+        self._slow_after = slow_after
+        self._pool = Pool("layer", concurrency, most=most)
+        self._flights: Flights[LayerId, None] = Flights(self._pool, outlives_callers=False)
 
     def bring(
         self, key: str, reference: str, layers: Sequence[Layer], origins: Mapping[LayerId, Origin], wait: Wait,
@@ -62,29 +69,37 @@ class LayerFetcher:
                 self._cache.reserve(needs, urgent=urgent),
                 self._board.showing(key, reference, sizes) as shown,
             ):
-                self._fetch_all(missing, origins, shown, wait, urgent=urgent)
+                self._fetch_all(key, missing, origins, shown, wait, urgent=urgent)
             fetched += sum(sizes.values())
         self._metrics.saved_bytes.inc(max(0, sum(layer.descriptor.size for layer in wanted.values()) - fetched))
         return fetched
 
     def _fetch_all(
-        self, layers: Mapping[LayerId, Layer], origins: Mapping[LayerId, Origin], shown: Mapping[LayerId, Progress],
+        self,
+        key: str,
+        layers: Mapping[LayerId, Layer],
+        origins: Mapping[LayerId, Origin],
+        shown: Mapping[LayerId, Progress],
         wait: Wait,
         *,
         urgent: bool,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Fetch them, or wait for whoever does; a refusal counts only if this pull's own credentials met it."""
         own: set[LayerId] = set()
 
         def fetch(layer: LayerId, stop: Stop) -> None:
             own.add(layer)
-            self._fetch(layers[layer], origins[layer], shown[layer], stop, urgent=urgent)
+            with self._pool.letting_pass(partial(self._is_slow, shown[layer], time.monotonic())):
+                self._fetch(layers[layer], origins[layer], shown[layer], stop, urgent=urgent)
 
         try:
-            self._flights.join_all({each: partial(fetch, each) for each in layers}, wait)
+            self._flights.join_all({each: partial(fetch, each) for each in layers}, wait, owner=key)
         except HIDDEN:
             if own >= layers.keys():
                 raise
+
+    def _is_slow(self, progress: Progress, since: float) -> bool:
+        return time.monotonic() - since >= self._slow_after and progress.rate() < _SLOW
 
     def close(self) -> None:
         """Ask all transfers to end, and begin no more."""

@@ -1,4 +1,4 @@
-"""Pools, locks, places and channels."""
+"""Threads, locks, places and channels."""
 
 import contextvars
 import threading
@@ -12,43 +12,6 @@ SOON = 30.0
 who: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody")
 
 
-def test_a_pool_runs_at_most_its_size_at_once() -> None:
-    pool, gate, most = Pool("test", 2), threading.Semaphore(0), []
-    running = threading.Semaphore(0)
-    count, lock = [0], threading.Lock()
-
-    def work() -> None:
-        with lock:
-            count[0] += 1
-            most.append(count[0])
-        running.release()
-        assert gate.acquire(timeout=SOON)
-        with lock:
-            count[0] -= 1
-
-    futures = [pool.submit(work) for _ in range(6)]
-    assert running.acquire(timeout=SOON)
-    assert running.acquire(timeout=SOON)
-    for _ in futures:
-        gate.release()
-    for future in futures:
-        future.result(SOON)
-    assert max(most) == 2
-
-
-def test_a_pool_that_can_have_no_more_threads_does_with_those_it_has() -> None:
-    pool, gate = Pool("test", 2), threading.Event()
-    first = pool.submit(lambda: gate.wait(SOON))
-    usual = threading.stack_size(1 << 46)  # bytes of address space that no thread can have
-    try:
-        second = pool.submit(threading.get_ident)
-    finally:
-        threading.stack_size(usual)
-    gate.set()
-    assert first.result(SOON)
-    assert second.result(SOON) != threading.get_ident()
-
-
 def test_work_sees_the_context_of_whoever_handed_it_over() -> None:
     token = who.set("a pod")
     try:
@@ -56,13 +19,6 @@ def test_work_sees_the_context_of_whoever_handed_it_over() -> None:
         assert spawn("test", who.get).result(SOON) == "a pod"
     finally:
         who.reset(token)
-
-
-def test_a_task_that_fails_leaves_its_thread_for_the_next() -> None:
-    pool = Pool("test", 1)
-    with pytest.raises(ZeroDivisionError):
-        pool.submit(lambda: 1 // 0).result(SOON)
-    assert pool.submit(lambda: 1).result(SOON) == 1
 
 
 def test_repeated_work_ends_when_it_is_asked_to() -> None:

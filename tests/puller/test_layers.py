@@ -11,6 +11,7 @@ from csi_driver.cache.store import Cache
 from csi_driver.errors import NotFound, Unauthenticated
 from csi_driver.inflight import Deadline, Future, Wait, spawn
 from csi_driver.metrics import Metrics
+from csi_driver.oci.layer import Layer
 from csi_driver.puller.artifact import Origin
 from csi_driver.puller.board import Board
 from csi_driver.puller.layers import LayerFetcher
@@ -69,23 +70,24 @@ def cache(tmp_path: Path) -> Cache:
     return new_cache(tmp_path / "root")
 
 
-def bring(fetcher: LayerFetcher, key: str, access: Access) -> "Future[int]":
-    origins = {LayerId.of(LAYER): Origin(cast(Any, access), REGISTRY)}
+def new_fetcher(cache: Cache, **parts: Any) -> LayerFetcher:
+    usual = {"board": Board(Metrics()), "concurrency": 2, "most": 2}
+    return LayerFetcher(
+        cache=cache, engine=cast(Engine, FakeEngine()), metrics=Metrics(), tracing=Tracing(), **{**usual, **parts}
+    )
+
+
+def bring(fetcher: LayerFetcher, key: str, access: Access, *layers: Layer) -> "Future[int]":
+    wanted = layers or (LAYER,)
+    origins = {LayerId.of(layer): Origin(cast(Any, access), REGISTRY) for layer in wanted}
     wait = Wait(Deadline.after(SOON))
-    return spawn(key, lambda: fetcher.bring(key, f"{REGISTRY}/{key}", [LAYER], origins, wait, urgent=True))
+    return spawn(key, lambda: fetcher.bring(key, f"{REGISTRY}/{key}", wanted, origins, wait, urgent=True))
 
 
 @pytest.mark.parametrize("refusal", [Unauthenticated("who are you"), NotFound("nothing here for you")])
 def test_a_refusal_of_one_pulls_credentials_is_no_refusal_of_anothers(cache: Cache, refusal: Exception) -> None:
     board = ShownBoard()
-    fetcher = LayerFetcher(
-        cache=cache,
-        engine=cast(Engine, FakeEngine()),
-        metrics=Metrics(),
-        tracing=Tracing(),
-        board=board,
-        concurrency=2,
-    )
+    fetcher = new_fetcher(cache, board=board)
     stranger, friend = Access(refusal), Access()
     friend.answer.set()
     refused = bring(fetcher, "stranger", stranger)
@@ -98,6 +100,36 @@ def test_a_refusal_of_one_pulls_credentials_is_no_refusal_of_anothers(cache: Cac
         refused.result(SOON)
     granted.result(SOON)
     assert cache.is_served(LayerId.of(LAYER), REGISTRY)
+
+
+def test_a_small_model_does_not_wait_for_all_layers_of_a_large_one(cache: Cache) -> None:
+    board = ShownBoard()
+    fetcher = new_fetcher(cache, board=board, concurrency=1, most=1)
+    large, small = Access(), Access()
+    many = [raw_layer(f"weights-{number}", str(number).encode()) for number in range(20)]
+    first = bring(fetcher, "large", large, *many)
+    assert large.asked.wait(SOON)
+    second = bring(fetcher, "small", small)
+    for _ in range(2):
+        assert board.shown.acquire(timeout=SOON)
+    small.answer.set()
+    large.answer.set()
+    second.result(SOON)
+    held = sum(cache.is_served(LayerId.of(layer), REGISTRY) for layer in many)
+    assert held < 20
+    first.result(SOON)
+
+
+def test_layers_that_bring_nothing_hold_up_no_other_pull(cache: Cache) -> None:
+    fetcher = new_fetcher(cache, concurrency=1, most=2, slow_after=0.0)
+    silent, friend = Access(), Access()
+    held = bring(fetcher, "silent", silent, raw_layer("held", b"held"))
+    assert silent.asked.wait(SOON)
+    friend.answer.set()
+    bring(fetcher, "friend", friend).result(SOON)
+    assert not held.done()
+    silent.answer.set()
+    held.result(SOON)
 
 
 def test_progress_is_a_number_of_bytes_for_each_reference() -> None:

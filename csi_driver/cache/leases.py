@@ -27,12 +27,12 @@ class Leases:
 
     @contextmanager
     def hold(self, snapshots: Iterable[str], layers: Iterable[LayerId], *, begun: Callable[[], None]) -> Iterator[None]:
-        """Lease them, whether they exist yet or not; `begun` runs while nothing can be given up."""
+        """Lease them, whether they exist yet or not; `begun` runs first, while nothing can be given up."""
         keys, ids = list(snapshots), list(layers)
         with self._lock:
+            begun()  # which may fail, as on a disk that has become read-only: then nothing is leased
             self._snapshots.update(keys)
             self._layers.update(ids)
-            begun()
         try:
             yield
         finally:

@@ -85,3 +85,18 @@ def test_a_mounted_snapshot_stays_though_its_description_is_damaged(root: Path, 
     mounts.unmount(target)
     cache.collect()
     assert everything_below(cache.places.snapshots) == []
+
+
+def test_a_lease_that_cannot_begin_is_none(root: Path) -> None:
+    cache = new_cache(root, max_bytes=1)
+    layer = bring_raw(cache, "weights", b"data")
+    assemble(cache, "key", layer)
+    description = cache.places.snapshot("key") / "snapshot.json"
+    content = description.read_bytes()
+    description.unlink()
+    description.symlink_to(description)  # what nobody can note the use of
+    with pytest.raises(OSError, match="symbolic links"), cache.lease("key", [LayerId.of(layer)]):
+        pass
+    description.unlink()
+    description.write_bytes(content)
+    assert cache.collect().snapshots == ("key",)

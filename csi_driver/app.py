@@ -12,7 +12,7 @@ from csi_driver.cache.layout import Places
 from csi_driver.config import Config
 from csi_driver.errors import InvalidRequest
 from csi_driver.host import capabilities, files
-from csi_driver.inflight import Deadline, every, spawn
+from csi_driver.inflight import Deadline, every, lasting, spawn
 from csi_driver.parts import Parts
 from csi_driver.volumes.orphans import settle
 from csi_driver.volumes.recovery import recover
@@ -55,8 +55,8 @@ class Driver:
         self._parts.server.start()
         self._parts.ready = True
         self._parts.cluster.start()
-        spawn("trash", lambda: self._parts.cache.sweep(self._parts.stop))
-        spawn("prefetch", self._parts.prefetcher.run)
+        lasting("trash", lambda: self._parts.cache.sweep(self._parts.stop), self._parts.stop, failed=_tell)
+        lasting("prefetch", self._parts.prefetcher.run, self._parts.stop, failed=_tell)
         every("configuration", _LOOK, self.reload, self._parts.stop, failed=_refuse)
         every("collect", _MINUTE, self._parts.cache.collect, self._parts.stop, failed=_tell)
         spawn("predecessor", self._parts.predecessor.take_over)

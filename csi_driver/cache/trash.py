@@ -32,17 +32,21 @@ class Trash:
         self._directory = directory
         self._rest = rest
         self._changed = Condition()
-        self._holds_more = True  # at first whatever the driver before has left
+        self._holds_more = False
         self._hurried = 0
         self._removing = Lock()
 
     def take(self, paths: Iterable[Path]) -> int:
         """Rename what is given up into the trash; how many of the paths were there."""
-        moved = sum(files.move_aside(path, self._directory / secrets.token_hex(16)) for path in paths)
-        if moved:
-            with self._changed:
-                self._holds_more = True
-                self._changed.notify_all()
+        moved = 0
+        try:
+            for path in paths:
+                moved += files.move_aside(path, self._directory / secrets.token_hex(16))
+        finally:  # where one cannot be renamed, those before it have been
+            if moved:
+                with self._changed:
+                    self._holds_more = True
+                    self._changed.notify_all()
         return moved
 
     def empty(self) -> None:
@@ -60,6 +64,8 @@ class Trash:
     def sweep(self, stop: Stop) -> None:
         """Remove all there is and all that comes, step by step, until `stop` is set."""
         run_in_background()
+        with self._changed:
+            self._holds_more = True  # whatever the driver before has left, or a sweep that failed
         with stop.calling(self._wake):
             while self._waits_for_more(stop):
                 for path in sorted(self._directory.iterdir()):

@@ -39,6 +39,25 @@ def every(
     return spawn(name, repeat)
 
 
+def lasting(
+    name: str, work: Callable[[], object], stop: Stop, *, failed: Callable[[Exception], None], pause: float = 10.0
+) -> "Future[None]":
+    """Run `work`, which ends by itself once `stop` is set; `failed` is told when it raises, and it begins anew.
+
+    `pause` seconds later, as what was short (a descriptor, a thread, the disk) may be there again by then.
+    """
+
+    def persist() -> None:
+        while not stop.is_set:
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001  whatever it was, the next run may succeed
+                failed(error)
+                stop.wait(pause)
+
+    return spawn(name, persist)
+
+
 def settle(future: "Future[V]", context: contextvars.Context, work: Callable[[], V]) -> None:
     """Run `work` and give its outcome, whatever it is, to the future."""
     try:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from csi_driver import log
 from csi_driver.cache.snapshots import Snapshot
-from csi_driver.errors import DriverError, Stopping, Unavailable
+from csi_driver.errors import Stopping, Unavailable
 from csi_driver.inflight import Condition, Deadline, Dropped, Lock, Pool, Stop, Wait
 from csi_driver.metrics import Metrics
 from csi_driver.oci.policy import PullPolicy
@@ -154,7 +154,7 @@ class Prefetcher:
             if state.failures < _MOST_FAILURES:
                 self._intents.put(intent)
             log.warning("a pull cannot be gone on with yet", reference=intent.reference, reason=error)
-        except (DriverError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  whatever it was, it must hold up no other
             log.warning(
                 "a pull cannot be gone on with until a pod asks for it with its own credentials",
                 reference=intent.reference,
@@ -176,7 +176,7 @@ class Prefetcher:
                 self._puller.ready(request, wait)
         except (Dropped, Stopping):
             return
-        except (DriverError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  whatever it was, it must hold up no other
             state = self._later(state)
             self._metrics.prefetch_failures.labels(type(error).__name__).inc()
             log.warning(

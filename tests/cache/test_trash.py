@@ -1,5 +1,6 @@
 """What was given up goes slowly when there is time, and at once when its room is needed."""
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from csi_driver.cache.trash import Trash, as_long
-from csi_driver.inflight import Stop, spawn
+from csi_driver.inflight import Stop, lasting, spawn
 from tests.cache.shelf import everything_below
+from tests.fixtures.driver import eventually
 
 SOON = 30.0
 LONG = 3600.0
@@ -101,6 +103,38 @@ def test_what_cannot_be_removed_keeps_nothing_else(
     trash.empty()
     assert list(directory.iterdir()) == [first]
     assert "cannot be removed" in caplog.text
+
+
+def test_a_sweep_that_failed_is_gone_on_with_by_the_next(
+    tmp_path: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trash, stop = Trash(directory, rest=lambda _: 0.0), Stop()
+    trash.take([given_up(tmp_path, "a", 1)])
+    told: list[Exception] = []
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    def failed(error: Exception) -> None:
+        monkeypatch.undo()
+        told.append(error)
+
+    monkeypatch.setattr(os, "listdir", refuse)  # which is how a path looks into a directory
+    sweeper = lasting("sweeper", lambda: trash.sweep(stop), stop, failed=failed, pause=0.0)
+    eventually(lambda: everything_below(directory) == [])
+    stop.set()
+    sweeper.result(SOON)
+    assert [error.errno for error in told if isinstance(error, OSError)] == [errno.EMFILE]
+
+
+def test_what_was_given_up_before_another_could_not_be_is_swept(tmp_path: Path, directory: Path) -> None:
+    trash, stop = Trash(directory, rest=lambda _: 0.0), Stop()
+    sweeper = spawn("sweeper", lambda: trash.sweep(stop))
+    with pytest.raises(OSError, match="name too long"):
+        trash.take([given_up(tmp_path, "a", 1), tmp_path / ("x" * 300)])
+    eventually(lambda: everything_below(directory) == [])
+    stop.set()
+    sweeper.result(SOON)
 
 
 def test_rests_are_as_long_as_the_work_within_reason() -> None:

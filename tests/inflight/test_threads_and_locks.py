@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from csi_driver.errors import Busy, Stopping
-from csi_driver.inflight import Channel, ChannelClosed, KeyedLocks, Pool, Slots, Stop, every, spawn
+from csi_driver.inflight import Channel, ChannelClosed, KeyedLocks, Pool, Slots, Stop, every, lasting, spawn
 
 SOON = 30.0
 who: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody")
@@ -45,6 +45,28 @@ def test_repeated_work_goes_on_after_a_failure_and_tells_of_it() -> None:
 
     every("test", 0.0, work, stop, failed=told.append).result(SOON)
     assert [str(error) for error in told] == ["first", "second"]
+
+
+def test_lasting_work_begins_anew_after_a_failure_and_tells_of_it() -> None:
+    stop, outcomes = Stop(), iter((OSError("no more descriptors"), RuntimeError("no more threads")))
+    told: list[Exception] = []
+
+    def work() -> None:
+        error = next(outcomes, None)
+        if error is not None:
+            raise error
+        stop.set()
+
+    lasting("test", work, stop, failed=told.append, pause=0.0).result(SOON)
+    assert [str(error) for error in told] == ["no more descriptors", "no more threads"]
+
+
+def test_lasting_work_that_failed_does_not_hold_up_the_end() -> None:
+    stop, failed = Stop(), threading.Event()
+    work = lasting("test", lambda: 1 // 0, stop, failed=lambda _: failed.set(), pause=3600.0)
+    assert failed.wait(SOON)
+    stop.set()
+    work.result(SOON)
 
 
 def test_the_second_caller_on_a_key_is_told_that_it_is_busy() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from csi_driver.cache.snapshots import Snapshot
 from csi_driver.config import Config, PrefetchEntry
-from csi_driver.errors import AccessDenied, DriverError, InvalidRequest, NotFound, Unavailable
+from csi_driver.errors import AccessDenied, InvalidRequest, NotFound, Unavailable
 from csi_driver.inflight import Stop, Wait, spawn
 from csi_driver.metrics import Metrics
 from csi_driver.oci.digest import Digest
@@ -30,7 +30,7 @@ class FakePuller:
 
     def __init__(self, intents: Intents) -> None:
         self.intents = intents
-        self.errors: dict[str, DriverError] = {}
+        self.errors: dict[str, Exception] = {}
         self.asked: list[PullRequest] = []
         self.resumed: list[Intent] = []
         self.under_way: set[str] = set()
@@ -133,6 +133,17 @@ def test_after_failures_the_pauses_double_up_to_an_hour_and_others_go_on(bench: 
     bench.puller.errors.clear()
     assert "bad" in bench.work(after=HOUR)
     assert bench.prefetcher.states()["failed"] == 0
+
+
+def test_a_failure_that_nobody_expected_holds_up_no_other_either(bench: Bench) -> None:
+    for tag in ("begun", "next"):
+        bench.intents.put(intent(tag))
+        bench.puller.errors[tag] = RuntimeError("can't start new thread")
+    bench.wished = (wish("bad"), wish("good"))
+    bench.puller.errors["bad"] = RuntimeError("can't start new thread")
+    assert bench.work() == ["bad", "good"]
+    assert {one.reference.tag for one in bench.puller.resumed} == {"begun", "next"}
+    assert bench.prefetcher.states() == {"ready": 1, "failed": 1, "pending": 0}
 
 
 def test_what_is_wished_no_more_is_forgotten_and_asked_for_at_once_when_it_comes_back(bench: Bench) -> None:

@@ -15,6 +15,7 @@ from csi_driver.oci.layer import file_mode
 from csi_driver.oci.part import FILE
 
 _JOURNALS = ("journal", "previous/journal")
+_REGISTRY = "registry"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,8 @@ class Layers:
         What came from another registry is removed: it must not complete what this one has to prove that it holds.
         """
         path = self._places.ingest(layer)
-        source = path / "registry"
-        if path.exists() and not (source.exists() and source.read_bytes() == registry.encode()):
+        source = path / _REGISTRY
+        if path.exists() and _registry_of(path) != registry:
             files.remove_tree(path)
         files.make_directory_anywhere(path, 0o700)
         if not source.exists():
@@ -96,8 +97,8 @@ class Layers:
 
     def superseded(self, is_served: Callable[[LayerId, str], bool]) -> list[Path]:
         """The directories of unfinished layers that need no other attempt: their registry's copy is here whole."""
-        found = ((layer, path, path / "registry") for layer, path in _named(self._places.ingests))
-        return [path for layer, path, source in found if source.exists() and is_served(layer, source.read_text())]
+        found = ((layer, path, _registry_of(path)) for layer, path in _named(self._places.ingests))
+        return [path for layer, path, registry in found if registry is not None and is_served(layer, registry)]
 
     def look(self) -> tuple[dict[LayerId, Held], dict[LayerId, Held]]:
         """All layers that are here whole, and all unfinished ones; what is committed meanwhile is among the former.
@@ -151,6 +152,14 @@ class Layers:
         files.make_directories(final.parent, below=self._places.layers)
         files.publish(staged, final)
         return final
+
+
+def _registry_of(ingest: Path) -> str | None:
+    """Which registry an unfinished layer comes from; None where that is lost, as by a power cut: nothing is synced."""
+    try:
+        return files.read(ingest / _REGISTRY).decode()
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def _finish_file(path: Path, mode: int | None, mtime_ns: int | None) -> None:

@@ -82,7 +82,7 @@ class Pins:
     def _files(self) -> Iterator[tuple[Path, Pin]]:
         for path in sorted(self._directory.glob("*.json")):
             try:
-                yield path, _decoded(path.read_bytes())
+                yield path, _decoded(files.read(path))
             except FileNotFoundError:
                 continue
             except (ValueError, KeyError, TypeError) as error:

@@ -1,6 +1,5 @@
 """What a snapshot's tree looks like, in one digest, and whether it still does."""
 
-import errno
 import hashlib
 import os
 import stat
@@ -11,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from csi_driver.errors import ContentMismatch
 from csi_driver.host.directories import Directories, Listing, walk
+from csi_driver.host.files import DISK_FAULTS
 
 if TYPE_CHECKING:
     from hashlib import _Hash
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-_DISK_FAULTS = frozenset({errno.EIO, errno.EBADMSG, errno.EUCLEAN, errno.ENODATA})
 _DIRECTORY_MODE, _FILE_MODE, _EXECUTABLE = 0o555, 0o444, 0o111
 
 
@@ -78,7 +77,7 @@ def check(tree: Path, *, seal: str, size: int, files: int, layers: Collection[Pa
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ContentMismatch("its tree is missing or incomplete") from error
     except OSError as error:
-        if error.errno not in _DISK_FAULTS:
+        if error.errno not in DISK_FAULTS:
             raise
         raise ContentMismatch(f"its tree cannot be read: {error.strerror}") from error
     if (seen.size, seen.files) != (size, files):

@@ -9,10 +9,10 @@ _BYTES = 32
 
 
 def secret(path: Path) -> bytes:
-    """The key that is kept at `path`; a new one where there is none, or half of one."""
+    """The key that is kept at `path`; a new one where there is none, or it cannot be read."""
     try:
-        known = path.read_bytes()
-    except FileNotFoundError:
+        known = files.read(path)
+    except (FileNotFoundError, files.Unreadable):
         known = b""
     if len(known) == _BYTES:
         return known

@@ -162,17 +162,21 @@ class Snapshots:
         place = self._places.snapshot(key)
         description = place / "snapshot.json"
         last_used = description.stat().st_mtime
-        return Snapshot.decode(description.read_bytes(), key=key, tree=place / "tree", last_used=last_used)
+        return Snapshot.decode(files.read(description), key=key, tree=place / "tree", last_used=last_used)
 
     def all(self) -> list[Snapshot]:
         """All readable snapshots."""
-        keys = [path.name for path in self._places.snapshots.iterdir() if _KEY.fullmatch(path.name)]
-        found = (self.get(key) for key in sorted(keys))
+        found = (self.get(name) for name in self._names() if _KEY.fullmatch(name))
         return [snapshot for snapshot in found if snapshot is not None]
 
     def damaged(self) -> list[str]:
         """The names under which unreadable snapshots were set aside."""
-        return sorted(path.name for path in self._places.snapshots.iterdir() if not _KEY.fullmatch(path.name))
+        return [name for name in self._names() if not _KEY.fullmatch(name)]
+
+    def _names(self) -> list[str]:
+        """All directories here; a file is nothing of ours."""
+        with os.scandir(self._places.snapshots) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
 
     def room_aside(self) -> Room:
         """What snapshots that were set aside take of the disk, and would be had by removing them."""

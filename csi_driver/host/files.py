@@ -17,6 +17,8 @@ from csi_driver.host.kernel import Kernel
 
 _TEMPORARY = ".new-"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DISK_FAULTS = frozenset({errno.EIO, errno.EBADMSG, errno.EUCLEAN, errno.ENODATA})
+"""What a disk or filesystem that is damaged in one place answers there, now and later."""
 BLOCK = 512
 """Bytes; the unit of st_blocks, whatever the filesystem's own (stat(3type))."""
 _FEW_DIRECTORIES = 8
@@ -44,6 +46,20 @@ def usage(path: Path) -> Usage:
         inodes_total=numbers.f_files,
         inodes_free=numbers.f_ffree,
     )
+
+
+class Unreadable(ValueError):
+    """The disk does not give a file back any more: what was in it is as lost as if it were damaged."""
+
+
+def read(path: Path) -> bytes:
+    """All that is in a file. Raises `FileNotFoundError`, `Unreadable` at a fault of the disk, and other `OSError`."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        if error.errno not in DISK_FAULTS:
+            raise
+        raise Unreadable(f"the disk cannot read it ({error.strerror})") from error
 
 
 class full_disk_named:  # noqa: N801  it is used like a function, and made for every file of an archive

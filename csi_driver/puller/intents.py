@@ -91,7 +91,7 @@ class Intents:
 
     def _read(self, path: Path) -> Intent | None:
         try:
-            return Intent.decode(path.read_bytes())
+            return Intent.decode(files.read(path))
         except FileNotFoundError:
             return None
         except ValueError as error:

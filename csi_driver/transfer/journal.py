@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from csi_driver.host.files import full_disk_named
+from csi_driver.host import files
 from csi_driver.transfer.source import Blob
 
 _LINE = re.compile(rb"([0-9]{1,20}) ([0-9a-f]{8})\n")
@@ -30,7 +30,7 @@ class Journal:
     def __init__(self, path: Path, blob: Blob) -> None:
         self._path = path
         good, _ = _read(path, blob)
-        with full_disk_named(path):
+        with files.full_disk_named(path):
             self._file = open(path, "ab", buffering=0)  # noqa: SIM115  the context closes it
         try:
             self._file.truncate(good)
@@ -45,7 +45,7 @@ class Journal:
         self._append(f"{checkpoint.offset} {checkpoint.crc:08x}\n".encode())
 
     def _append(self, line: bytes) -> None:
-        with full_disk_named(self._path):
+        with files.full_disk_named(self._path):
             while line:
                 line = line[self._file.write(line) or 0 :]
 
@@ -77,8 +77,8 @@ def _read(path: Path, blob: Blob) -> tuple[int, list[Checkpoint]]:
     """
     title, found = _title(blob), list[Checkpoint]()
     try:
-        data = path.read_bytes()
-    except FileNotFoundError:
+        data = files.read(path)
+    except (FileNotFoundError, files.Unreadable):
         return 0, found
     if not data.startswith(title):
         return 0, found

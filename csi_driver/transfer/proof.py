@@ -10,6 +10,7 @@ from pathlib import Path
 from csi_driver.errors import ContentMismatch, UnsupportedArtifact
 from csi_driver.host.direct import ALIGNMENT, page_aligned
 from csi_driver.host.directories import Directories, walk
+from csi_driver.host.files import DISK_FAULTS
 from csi_driver.oci.digest import Digest
 from csi_driver.oci.layer import file_mode
 from csi_driver.transfer.blocks import Blocks
@@ -24,7 +25,6 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _DIRECTORY_MODE = 0o555
 _ANY = 1 << 62
 _WHATEVER_WAS_UNPACKED = Limits(entries=_ANY, unpacked_bytes=_ANY, header_bytes=64 * MIB, path_characters=_ANY)
-_DISK_FAULTS = frozenset({errno.EIO, errno.EBADMSG, errno.EUCLEAN, errno.ENODATA})
 
 Pace = Callable[[int], object]
 """Told how many bytes were read, before more are; it may take its time, and what it raises ends the proof."""
@@ -94,7 +94,7 @@ class _disk_faults:  # noqa: N801  it is used like a function
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError) and error.errno in _DISK_FAULTS:
+        if isinstance(error, OSError) and error.errno in DISK_FAULTS:
             raise ContentMismatch(
                 f"layer {self._digest} cannot be read from this node's disk: {error.strerror}"
             ) from error
@@ -178,7 +178,7 @@ def _check_entry(entry: Entry, directories: Directories) -> None:
                 if not os.path.samestat(status, _status(entry.target, directories)):
                     raise ContentMismatch(f"{entry.path!r} and {entry.target!r} of the layer were one file")
     except OSError as error:
-        if error.errno in _DISK_FAULTS:
+        if error.errno in DISK_FAULTS:
             raise
         raise ContentMismatch(f"{entry.path!r} of the layer is not what it was: {error.strerror}") from error
 

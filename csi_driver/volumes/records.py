@@ -62,7 +62,7 @@ class Records:
 
     def _read(self, path: Path) -> Volume | None:
         try:
-            return Volume.decode(path.read_bytes())
+            return Volume.decode(files.read(path))
         except (FileNotFoundError, IsADirectoryError):  # the Go driver kept its volumes in directories here
             return None
         except ValueError as error:

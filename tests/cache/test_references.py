@@ -10,6 +10,7 @@ from csi_driver.cache.store import Cache
 from csi_driver.errors import ContentMismatch
 from csi_driver.oci.digest import Digest
 from tests.cache.shelf import MANIFEST, assemble, bring_raw
+from tests.fixtures.badblocks import spoil
 
 ONE, OTHER = Digest.of(b"one"), Digest.of(b"other")
 
@@ -93,6 +94,13 @@ def test_a_manifest_damaged_on_disk_is_none(cache: Cache) -> None:
     cache.put_manifest(ONE, b"one")
     cache.places.manifest(ONE).write_bytes(b"two")
     assert cache.manifest(ONE) is None
+    cache.put_manifest(ONE, b"one")
+    assert cache.manifest(ONE) == b"one"
+
+
+def test_a_manifest_that_the_disk_cannot_read_is_none(cache: Cache) -> None:
+    cache.put_manifest(ONE, b"one")
+    spoil(cache.places.manifest(ONE))
     cache.put_manifest(ONE, b"one")
     assert cache.manifest(ONE) == b"one"
 

@@ -105,3 +105,13 @@ def test_the_root_is_for_its_owner_alone(cache: Cache, root: Path) -> None:
     assert (root / "version").read_text() == "1\n"
     for directory in (root, *cache.places.directories):
         assert directory.stat().st_mode & 0o077 == 0
+
+
+def test_strange_files_among_the_snapshots_are_left_alone(cache: Cache) -> None:
+    assemble(cache, "key", bring_raw(cache, "weights", b"data"))
+    strange = [cache.places.snapshots / name for name in ("notes.txt", "notes")]
+    for path in strange:
+        path.write_bytes(b"")
+    assert [snapshot.key for snapshot in cache.inventory().snapshots] == ["key"]
+    cache.collect()
+    assert all(path.exists() for path in strange)

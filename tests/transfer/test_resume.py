@@ -18,6 +18,7 @@ from csi_driver.transfer.buffers import BufferPool
 from csi_driver.transfer.journal import Checkpoint, Journal, read_journal
 from csi_driver.transfer.proof import prove_tree
 from csi_driver.transfer.source import Blob
+from tests.fixtures.badblocks import spoil
 from tests.transfer.archives import END, gzipped, header, member, pax, zstd
 from tests.transfer.conftest import SMALL, Bench
 from tests.transfer.sources import MemorySource
@@ -165,6 +166,13 @@ def test_a_journal_that_says_nothing_useful_means_a_new_beginning(bench: Bench, 
     interrupt(bench, DATA, Packing.RAW, after=2_000_000)
     journal = bench.into / "journal"
     journal.write_text(spoil(journal.read_text()))
+    assert bench.fetch(DATA, Packing.RAW).resumed == 0
+    assert bench.content.read_bytes() == DATA
+
+
+def test_a_journal_that_the_disk_cannot_read_means_a_new_beginning(bench: Bench) -> None:
+    interrupt(bench, DATA, Packing.RAW, after=2_000_000)
+    spoil(bench.into / "journal")
     assert bench.fetch(DATA, Packing.RAW).resumed == 0
     assert bench.content.read_bytes() == DATA
 

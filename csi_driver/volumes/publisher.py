@@ -6,13 +6,14 @@ repeated, interrupted and interleaved at will.
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from csi_driver import log
 from csi_driver.cache.snapshots import Snapshot
-from csi_driver.errors import Conflict, InvalidRequest, NotFound, StillPulling
+from csi_driver.errors import Conflict, InvalidRequest, NoSpace, NotFound, StillPulling
 from csi_driver.host.mounts import Mounts, place_of
 from csi_driver.host.origins import mounted_below
 from csi_driver.inflight import Dropped, KeyedLocks, Lock, Wait
@@ -122,7 +123,7 @@ class Publisher:
             self._mounts.unmount(target)
             _remove_directory(target)
             if known:
-                self._keep_or_drop(known.without(target))
+                self._leave(known, target)
                 self._puller.release(known.snapshot)
             self._predecessor.give_back(volume_id)
 
@@ -221,13 +222,20 @@ class Publisher:
         except BaseException:
             if created:
                 _remove_directory(spec.target_path)
-            self._keep_or_drop(volume.without(spec.target_path))
+            self._leave(volume, spec.target_path)
             raise
         log.event("published", reference=volume.reference, digest=volume.manifest_digest, target=spec.target_path)
 
-    def _keep_or_drop(self, volume: Volume) -> None:
-        if volume.targets:
-            self._records.write(volume)
+    def _leave(self, volume: Volume, target: Path) -> None:
+        """Record that the volume is not at `target` any more.
+
+        A full disk keeps no pod from leaving: then the record names a target too many, which is told from the others
+        by its directory that has gone.
+        """
+        left = [other for other in volume.without(target).targets if os.path.lexists(other)]
+        if left:
+            with suppress(NoSpace):
+                self._records.write(replace(volume, targets=tuple(left)))
         else:
             self._records.drop(volume.volume_id)
 

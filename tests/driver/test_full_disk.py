@@ -201,3 +201,20 @@ def test_copies_of_a_layer_take_no_more_than_there_is_either(registry: EmbeddedR
         assert list((small.root / "snapshots").iterdir()) == list((small.root / "ingest").iterdir()) == []
         shown = content(driver.publish("b", registry.reference("team/model", "v2")))
         assert shown == dict.fromkeys(("plain", "run0", "run1"), data)
+
+
+def test_a_volume_that_lost_one_of_its_mounts_keeps_no_driver_from_serving_on_a_full_disk(
+    registry: EmbeddedRegistry, small: Node, hog: Hog
+) -> None:
+    registry.push_model("team/model", "v1", RAW)
+    attributes = {"modelRef": registry.reference("team/model", "v1")}
+    with small.driver() as driver:
+        for pod in ("a", "b"):
+            driver.client.publish("csi-claim", small.target(pod), attributes)
+    Mounts().unmount(small.target("a"))
+    hog.take_bytes()
+    with small.driver() as driver:
+        assert content(small.target("b")) == shown(RAW)
+        for pod in ("b", "a"):
+            driver.client.unpublish("csi-claim", small.target(pod))
+    nothing_is_half_made(small)

@@ -112,13 +112,16 @@ class Layers:
 
     def all(self) -> list[tuple[LayerId, Held]]:
         """All layers that are here whole."""
-        found = []
+        found: list[tuple[LayerId, Held]] = []
         for path in self._places.layers.glob("*/*/*"):
             try:
                 layer = LayerId.from_name(f"{path.parent.parent.name}-{path.name}")
                 found.append((layer, self._held(layer, path)))
             except (ValueError, FileNotFoundError):
                 continue  # nothing of ours, or given up meanwhile
+        here = {layer for layer, _ in found}
+        with self._lock:
+            self._sizes = {layer: size for layer, size in self._sizes.items() if layer in here}
         return found
 
     def _held(self, layer: LayerId, path: Path) -> Held:
@@ -129,6 +132,8 @@ class Layers:
             size = self._sizes.get(layer)
         if size is None:
             size = _usage(path).room
+            if path.stat().st_ino != status.st_ino:
+                raise FileNotFoundError(f"{path} was given up while it was measured")
             with self._lock:
                 self._sizes[layer] = size
         return Held(size.bytes, status.st_ctime, size.inodes)
@@ -187,7 +192,10 @@ def _usage(path: Path) -> Held:
                 inodes += 1
                 since = max(since, os.fstat(listing.descriptor).st_mtime)
                 for entry in listing.others:
-                    status = entry.stat(follow_symlinks=False)
+                    try:
+                        status = entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue  # such as the journal of a layer that has just got its name
                     if status.st_ino not in seen:
                         total += status.st_blocks * files.BLOCK
                         inodes += 1

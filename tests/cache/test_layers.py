@@ -11,7 +11,17 @@ from csi_driver.cache.layers import Layers
 from csi_driver.cache.layout import LayerId
 from csi_driver.cache.store import Cache
 from csi_driver.oci.digest import Digest
-from tests.cache.shelf import Link, bring_raw, bring_tree, everything_below, new_cache, raw_layer, receive_raw, shown
+from tests.cache.shelf import (
+    Link,
+    bring_raw,
+    bring_tree,
+    everything_below,
+    new_cache,
+    raw_layer,
+    receive_raw,
+    receive_tree,
+    shown,
+)
 
 
 def test_a_layer_is_absent_until_it_is_committed(cache: Cache) -> None:
@@ -103,6 +113,20 @@ def test_recovery_removes_the_journal_of_a_layer_that_got_its_name_before_the_ki
     assert cache.layer(LayerId.of(layer)) is not None
 
 
+@pytest.mark.parametrize("left", [b"\xff\xfe", b"\0" * 20, b""])
+def test_an_unfinished_layer_whose_registry_a_power_cut_has_damaged_begins_anew(
+    cache: Cache, root: Path, left: bytes
+) -> None:
+    layer = LayerId.of(raw_layer("weights", b"data"))
+    into = cache.ingest(layer, "one.example")
+    (into / "journal").write_bytes(b"2 bytes")
+    (into / "registry").write_bytes(left)
+    later = new_cache(root)
+    later.recover()
+    assert everything_below(later.ingest(layer, "one.example")) == ["registry"]
+    assert (into / "registry").read_bytes() == b"one.example"
+
+
 def test_discarding_leaves_nothing_of_an_unfinished_layer(cache: Cache) -> None:
     layer = raw_layer("weights", b"data")
     receive_raw(cache, layer, b"da")
@@ -179,3 +203,54 @@ def test_a_layer_that_is_committed_while_it_is_looked_for_is_seen_exactly_once(
     monkeypatch.setattr(Layers, before, committing)
     inventory = cache.inventory()
     assert (list(inventory.layers), list(inventory.ingests)) == ([LayerId.of(layer)], [])
+
+
+def test_a_tree_that_loses_its_journal_while_it_is_measured_counts_in_full(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = LayerId.of(bring_tree(cache, {"a/b": os.urandom(100_000)}))
+    true = new_cache(cache.places.root).inventory().layers[layer]
+    journal = cache.places.layer(layer) / "journal"
+    journal.write_bytes(b"all of it")  # as for a moment after it has got its name
+    stat_of_directory = os.fstat
+
+    def removing(descriptor: int) -> os.stat_result:
+        journal.unlink(missing_ok=True)
+        return stat_of_directory(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", removing)
+        cache.inventory()
+    assert not journal.exists()
+    assert cache.inventory().layers[layer].room == true.room
+
+
+def test_a_tree_that_is_given_up_while_it_is_measured_counts_in_full_when_it_is_here_again(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = {"a/b": os.urandom(100_000), "c": os.urandom(50_000)}
+    layer = LayerId.of(bring_tree(cache, entries))
+    true = new_cache(cache.places.root).inventory().layers[layer]
+    stat_of_directory = os.fstat
+
+    def removing(descriptor: int) -> os.stat_result:
+        monkeypatch.undo()
+        cache.take_away([cache.places.layer(layer)])
+        cache.empty_trash()
+        return stat_of_directory(descriptor)
+
+    monkeypatch.setattr(os, "fstat", removing)
+    assert cache.layers() == []
+    bring_tree(cache, entries)
+    assert cache.inventory().layers[layer].room == true.room
+
+
+def test_a_tree_that_went_and_has_come_again_is_measured_anew(root: Path) -> None:
+    cache = new_cache(root, max_bytes=1)
+    layer = bring_tree(cache, {"a": b"data"})
+    before = cache.inventory().layers[LayerId.of(layer)]
+    cache.collect()
+    assert cache.inventory().layers == {}
+    receive_tree(cache, layer, {"a": os.urandom(100_000)})
+    cache.commit(LayerId.of(layer))
+    assert cache.inventory().layers[LayerId.of(layer)].bytes >= before.bytes + 90_000

@@ -194,6 +194,10 @@ class Cache:
         """Bring the cache within its limits, as far as it can be without what must stay; what was given up as `give_up`
         does, and manifests without a snapshot beside that."""
         inventory, plan = self.give_up()
+        now = time.time()
+        for snapshot in inventory.snapshots:
+            if snapshot.last_used > now:  # as the clock was wrong then: it would be the last to go for years
+                self._snapshots.touch(snapshot.key)
         self._manifests.trim(keep={held.manifest_digest for held in inventory.snapshots})
         return plan
 
@@ -306,7 +310,7 @@ class Cache:
 def _prepare(places: Places) -> None:
     places.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        found = places.version.read_text(encoding="ascii").strip()
+        found = places.version.read_text(encoding="ascii", errors="replace").strip()
     except FileNotFoundError:
         files.write_atomically(places.version, f"{VERSION}\n".encode())
     else:

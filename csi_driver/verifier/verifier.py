@@ -86,9 +86,11 @@ class Verifier:
         return [each for each in snapshots if self._since(each.key, each.created) < before], due
 
     def _since(self, name: str, otherwise: float) -> float:
-        """When it was last proved; what never was since it came, when it came."""
+        """When it was last proved; what never was since it came, when it came. A time to come, as the clock was wrong
+        then, is none."""
         last = self._cache.quarantine.last(name)
-        return otherwise if last is None else last
+        since = otherwise if last is None else last
+        return since if since <= time.time() else 0.0
 
     def _examine_layer(self, layer: LayerId, pace: Pace) -> Finding | None:
         quarantine = self._cache.quarantine

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -93,9 +94,23 @@ def test_a_lease_and_a_touch_count_as_use(cache: Cache) -> None:
     cache.touch("not here")
 
 
+def test_what_a_wrong_clock_says_was_used_in_years_to_come_is_no_younger_than_what_is_used_now(root: Path) -> None:
+    cache = new_cache(root)
+    for key in ("future", "now"):
+        assemble(cache, key, bring_raw(cache, key, key.encode() * 100))
+    later = time.time() + 10 * 365 * 86400.0
+    os.utime(cache.places.snapshot("future") / "snapshot.json", (later, later))
+    cache.collect()
+    cache.touch("now")
+    assert cache.give_up(1)[1].snapshots == ("future",)
+
+
 def test_a_root_that_a_newer_driver_wrote_is_refused(cache: Cache, root: Path) -> None:
     (root / "version").write_text("2\n")
     with pytest.raises(DriverError, match="layout '2', and this driver knows layout 1"):
+        new_cache(root)
+    (root / "version").write_bytes(b"\xff\xfe")
+    with pytest.raises(DriverError, match="this driver knows layout 1"):
         new_cache(root)
     (root / "version").write_text("1\n")
     new_cache(root)

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -235,7 +236,8 @@ def test_kubelets_of_every_age_hear_of_a_volumes_health(
     assert old.abnormal
 
 
-def test_what_is_due_is_verified_in_the_background(models: dict[str, str], node: Node) -> None:
+@pytest.mark.parametrize("proved_at", [0.0, time.time() + 10 * 365 * 86400.0], ids=["long ago", "by a wrong clock"])
+def test_what_is_due_is_verified_in_the_background(models: dict[str, str], node: Node, proved_at: float) -> None:
     node.verification = Verification(interval_in_seconds=3600)
     with node.driver() as running:
         running.publish("a", models["tar"])
@@ -246,12 +248,12 @@ def test_what_is_due_is_verified_in_the_background(models: dict[str, str], node:
         layers = {f"sha256-{path.name}" for path in (node.root / "layers").glob("*/*/*")}
         for name in layers:
             (node.root / "proofs" / name).touch()
-            os.utime(node.root / "proofs" / name, (0, 0))
+            os.utime(node.root / "proofs" / name, (proved_at, proved_at))
         running.driver.upkeep.verify_due()
         assert running.client.stats("csi-a", node.target("a")).abnormal
         assert not running.client.stats("csi-b", node.target("b")).abnormal
     left = {f"sha256-{path.name}" for path in (node.root / "layers").glob("*/*/*")}
-    proved = {path.name for path in (node.root / "proofs").iterdir() if path.stat().st_mtime}
+    proved = {path.name for path in (node.root / "proofs").iterdir() if path.stat().st_mtime != proved_at}
     assert len(left) == len(layers) - 1
     assert proved == left
 

@@ -124,7 +124,8 @@ class Publisher:
             _remove_directory(target)
             if known:
                 self._leave(known, target)
-                self._puller.release(known.snapshot)
+                with suppress(OSError):  # whoever goes does not care how old the model seems now
+                    self._puller.release(known.snapshot)
             self._predecessor.give_back(volume_id)
 
     def stats(self, volume_id: str, path: Path | None) -> VolumeStats:
@@ -229,15 +230,17 @@ class Publisher:
     def _leave(self, volume: Volume, target: Path) -> None:
         """Record that the volume is not at `target` any more.
 
-        A full disk keeps no pod from leaving: then the record names a target too many, which is told from the others
-        by its directory that has gone.
+        A disk that is full, or read-only, keeps no pod from leaving: then the record names a target too many, until
+        the volume leaves another, as the directory has gone, or the driver starts again.
         """
         left = [other for other in volume.without(target).targets if os.path.lexists(other)]
-        if left:
-            with suppress(NoSpace):
+        try:
+            if left:
                 self._records.write(replace(volume, targets=tuple(left)))
-        else:
-            self._records.drop(volume.volume_id)
+            else:
+                self._records.drop(volume.volume_id)
+        except (NoSpace, OSError) as error:
+            log.warning("a volume has left a target, which cannot be recorded", target=target, reason=error)
 
     @contextmanager
     def _hold(self, volume_id: str, target: Path, *, patience: float = 0.0) -> Iterator[None]:

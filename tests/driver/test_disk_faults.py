@@ -1,9 +1,12 @@
 """A bad block of the disk under the data root costs what was in it, and nothing else."""
 
 import os
+import subprocess
 
 import pytest
 
+from csi_driver.errors import DriverError
+from csi_driver.volumes.records import Records
 from tests.driver.test_recovery import publish, target_of
 from tests.fixtures.badblocks import spoil
 from tests.fixtures.driver import Node, content, eventually
@@ -46,3 +49,49 @@ def test_files_that_cannot_be_read_any_more_keep_no_driver_from_serving(
         driver.configure("features: {disk_usage_limit: 1}\n")
         eventually(lambda: not any((node.root / "trash").iterdir()))
     assert [path for path in spoilt if path.is_symlink()] == []
+
+
+def test_a_disk_that_has_become_read_only_takes_nothing_from_pods_and_keeps_none_from_leaving(
+    node: Node, models: list[str]
+) -> None:
+    disk = node.home / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m,mode=700", "tmpfs", disk], check=True)
+    node.root = disk / "root"
+    with node.driver() as driver:
+        for pod in ("a", "b"):
+            driver.publish(pod, models[0])
+        eventually(lambda: not any((node.root / "wanted").iterdir()))
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        driver.unpublish("a")
+        assert not node.target("a").exists()
+        assert content(node.target("b")) == MODEL
+        with pytest.raises(DriverError, match="Read-only file system"):
+            driver.publish("c", models[0])
+        assert not node.target("c").exists()
+        subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+        assert content(driver.publish("c", models[0])) == MODEL
+        assert content(driver.publish("a", models[0])) == MODEL
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        driver.unpublish("a")
+        subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+    with node.driver() as driver:
+        assert {volume.volume_id for volume in Records(node.root / "volumes").all()} == {"csi-b", "csi-c"}
+        for pod in ("b", "c"):
+            driver.unpublish(pod)
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_new_settings_take_effect_though_the_cache_cannot_be_looked_through(node: Node, models: list[str]) -> None:
+    with node.driver() as driver:
+        driver.publish("a", models[0])
+        (description,) = node.root.glob("snapshots/*/snapshot.json")
+        content_of_it = description.read_bytes()
+        description.unlink()
+        description.symlink_to(description)
+        driver.configure("features: {disk_usage_limit: 1}\n")
+        description.unlink()
+        description.write_bytes(content_of_it)
+        driver.unpublish("a")
+        driver.client.collect()
+        assert driver.models() == set()

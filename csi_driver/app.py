@@ -10,7 +10,7 @@ from typing import Any
 from csi_driver import __version__, log
 from csi_driver.cache.layout import Places
 from csi_driver.config import Config
-from csi_driver.errors import InvalidRequest
+from csi_driver.errors import DriverError, InvalidRequest
 from csi_driver.host import capabilities, files
 from csi_driver.inflight import Deadline, every, lasting, spawn
 from csi_driver.parts import Parts
@@ -71,7 +71,10 @@ class Driver:
         config = self._parts.live.current()
         log.configure(config.log_level, config.log_format)
         self._parts.prefetcher.wake()
-        self._parts.cache.collect()
+        try:
+            self._parts.cache.collect()
+        except (DriverError, OSError) as error:  # the settings are in force all the same
+            _tell(error)
         log.event("the configuration has changed", applied=change.applied, after_a_restart=change.pending)
 
     def stop(self, grace: float = _GRACE) -> None:

@@ -120,7 +120,7 @@ class Flights(Generic[K, V]):
                 self._leave(key, flight, wait)
         try:
             self._pool.submit(lambda: self._run(key, flight, fly), owner=owner)
-        except RuntimeError as error:  # others may have joined meanwhile: they must hear of it, too
+        except (RuntimeError, MemoryError) as error:  # others may have joined meanwhile: they must hear of it, too
             self._run(key, flight, partial(_fail, error))
         return flight
 

@@ -3,6 +3,8 @@
 import gc
 import threading
 import weakref
+from collections.abc import Callable, Hashable
+from typing import TypeVar
 
 import pytest
 
@@ -10,6 +12,8 @@ from csi_driver.errors import Stopping, Unavailable
 from csi_driver.inflight import Deadline, Dropped, Flights, Future, Pool, Stop, Wait, spawn
 
 SOON = 30.0  # seconds after which a test that waits in vain fails
+
+T = TypeVar("T")
 
 
 def soon() -> Wait:
@@ -128,6 +132,24 @@ def test_a_flight_that_finds_no_thread_fails_and_the_next_starts_anew() -> None:
             shared.join("model", lambda _: 7, soon())
     finally:
         threading.stack_size(usual)
+    assert shared.join("model", lambda _: 7, soon()) == 7
+
+
+def test_a_flight_that_finds_no_memory_keeps_nobody_waiting_for_ever() -> None:
+    class Exhausted(Pool):
+        """Has no memory left, but for the second time that it is asked."""
+
+        def submit(self, work: Callable[[], T], *, owner: Hashable = None) -> "Future[T]":
+            if not self.is_asked:
+                self.is_asked = True
+                raise MemoryError
+            return super().submit(work, owner=owner)
+
+        is_asked = False
+
+    shared: Flights[str, int] = Flights(Exhausted("test", 1), outlives_callers=True)
+    with pytest.raises(MemoryError):
+        shared.join("model", lambda _: 7, soon())
     assert shared.join("model", lambda _: 7, soon()) == 7
 
 

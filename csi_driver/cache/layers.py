@@ -1,5 +1,6 @@
 """The layers on this node: how one is received, proved complete by its final name, and given up."""
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -46,12 +47,12 @@ class Layers:
         """The layer's file, or the directory it was unpacked to; None if it is not here, whole and verified."""
         place = self._places.layer(layer)
         path = place / "content" if layer.is_tree else place
-        return path if path.exists() else None
+        return path if os.path.exists(path) else None  # nor is what the disk gives no answer about
 
     def skeleton(self, layer: LayerId) -> Path | None:
         """The file from which, together with its content, an unpacked layer's blob can be put together again."""
         path = self._places.layer(layer) / "skeleton"
-        return path if layer.is_tree and path.exists() else None
+        return path if layer.is_tree and os.path.exists(path) else None
 
     def ingest(self, layer: LayerId, registry: str = "") -> Path:
         """A private directory to receive the layer in, with what an earlier attempt left there.
@@ -117,8 +118,11 @@ class Layers:
             try:
                 layer = LayerId.from_name(f"{path.parent.parent.name}-{path.name}")
                 found.append((layer, self._held(layer, path)))
-            except (ValueError, FileNotFoundError):
-                continue  # nothing of ours, or given up meanwhile
+            except ValueError:
+                continue  # nothing of ours
+            except OSError as error:
+                if not _is_lost(error):  # as what was given up meanwhile is
+                    raise
         here = {layer for layer, _ in found}
         with self._lock:
             self._sizes = {layer: size for layer, size in self._sizes.items() if layer in here}
@@ -133,7 +137,7 @@ class Layers:
         if size is None:
             size = _usage(path).room
             if path.stat().st_ino != status.st_ino:
-                raise FileNotFoundError(f"{path} was given up while it was measured")
+                raise FileNotFoundError(errno.ENOENT, "given up while it was measured", str(path))
             with self._lock:
                 self._sizes[layer] = size
         return Held(size.bytes, status.st_ctime, size.inodes)
@@ -167,6 +171,11 @@ def _registry_of(ingest: Path) -> str | None:
         return None
 
 
+def _is_lost(error: OSError) -> bool:
+    """Whether what was looked at is not here any more, or behind a fault of the disk."""
+    return error.errno == errno.ENOENT or error.errno in files.DISK_FAULTS
+
+
 def _finish_file(path: Path, mode: int | None, mtime_ns: int | None) -> None:
     path.chmod(file_mode(mode))
     if mtime_ns is not None:
@@ -194,8 +203,10 @@ def _usage(path: Path) -> Held:
                 for entry in listing.others:
                     try:
                         status = entry.stat(follow_symlinks=False)
-                    except FileNotFoundError:
-                        continue  # such as the journal of a layer that has just got its name
+                    except OSError as error:
+                        if not _is_lost(error):  # as the journal of a layer is that has just got its name
+                            raise
+                        continue
                     if status.st_ino not in seen:
                         total += status.st_blocks * files.BLOCK
                         inodes += 1

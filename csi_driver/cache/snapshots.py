@@ -161,8 +161,10 @@ class Snapshots:
     def _read(self, key: str) -> Snapshot:
         place = self._places.snapshot(key)
         description = place / "snapshot.json"
-        last_used = description.stat().st_mtime
-        return Snapshot.decode(files.read(description), key=key, tree=place / "tree", last_used=last_used)
+        content = files.read(description)
+        with files.faults_named():
+            last_used = description.stat().st_mtime
+        return Snapshot.decode(content, key=key, tree=place / "tree", last_used=last_used)
 
     def all(self) -> list[Snapshot]:
         """All readable snapshots."""

@@ -54,8 +54,15 @@ class Unreadable(ValueError):
 
 def read(path: Path) -> bytes:
     """All that is in a file. Raises `FileNotFoundError`, `Unreadable` at a fault of the disk, and other `OSError`."""
-    try:
+    with faults_named():
         return path.read_bytes()
+
+
+@contextmanager
+def faults_named() -> Iterator[None]:
+    """Turn a fault of the disk into `Unreadable`; let other failures pass."""
+    try:
+        yield
     except OSError as error:
         if error.errno not in DISK_FAULTS:
             raise

@@ -1,9 +1,11 @@
 """Layers: received aside, proved by their final name."""
 
+import errno
 import os
 import stat
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from csi_driver.cache.store import Cache
 from csi_driver.oci.digest import Digest
 from tests.cache.shelf import (
     Link,
+    assemble,
     bring_raw,
     bring_tree,
     everything_below,
@@ -205,6 +208,29 @@ def test_a_layer_that_is_committed_while_it_is_looked_for_is_seen_exactly_once(
     assert (list(inventory.layers), list(inventory.ingests)) == ([LayerId.of(layer)], [])
 
 
+def test_a_layer_whose_inode_is_damaged_is_missing_and_nothing_else_is(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaged, whole = (bring_raw(cache, name, name.encode()) for name in ("damaged", "whole"))
+    for layer in (damaged, whole):
+        assemble(cache, layer.path or "", layer)
+    assemble(cache, "description", whole)
+    faulty = {cache.places.layer(LayerId.of(damaged)), cache.places.snapshot("description") / "snapshot.json"}
+    stat_of = os.stat
+
+    def refuse(path: Any, **options: Any) -> os.stat_result:
+        if path in faulty:
+            raise OSError(errno.EUCLEAN, os.strerror(errno.EUCLEAN), str(path))
+        return stat_of(path, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    inventory = cache.inventory()
+    assert list(inventory.layers) == [LayerId.of(whole)]
+    assert cache.layer(LayerId.of(damaged)) is None
+    cache.recover()
+    assert [snapshot.key for snapshot in cache.snapshots()] == ["whole"]
+
+
 def test_a_tree_that_loses_its_journal_while_it_is_measured_counts_in_full(
     cache: Cache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,8 +251,9 @@ def test_a_tree_that_loses_its_journal_while_it_is_measured_counts_in_full(
     assert cache.inventory().layers[layer].room == true.room
 
 
+@pytest.mark.parametrize("back", ["at once", "later"])
 def test_a_tree_that_is_given_up_while_it_is_measured_counts_in_full_when_it_is_here_again(
-    cache: Cache, monkeypatch: pytest.MonkeyPatch
+    cache: Cache, monkeypatch: pytest.MonkeyPatch, back: str
 ) -> None:
     entries = {"a/b": os.urandom(100_000), "c": os.urandom(50_000)}
     layer = LayerId.of(bring_tree(cache, entries))
@@ -237,11 +264,14 @@ def test_a_tree_that_is_given_up_while_it_is_measured_counts_in_full_when_it_is_
         monkeypatch.undo()
         cache.take_away([cache.places.layer(layer)])
         cache.empty_trash()
+        if back == "at once":
+            bring_tree(cache, entries)
         return stat_of_directory(descriptor)
 
     monkeypatch.setattr(os, "fstat", removing)
     assert cache.layers() == []
-    bring_tree(cache, entries)
+    if back == "later":
+        bring_tree(cache, entries)
     assert cache.inventory().layers[layer].room == true.room
 
 

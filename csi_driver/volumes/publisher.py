@@ -290,6 +290,9 @@ def _remove_directory(target: Path) -> None:
         target.rmdir()
     except FileNotFoundError:
         return
+    except NotADirectoryError as error:  # it, or what should be its parent
+        if os.path.lexists(target):
+            raise Conflict(f"target path {target} is not a directory; remove it") from error
     except OSError as error:
         raise Conflict(
             f"target path {target} cannot be removed ({error.strerror}); it holds files that no volume brought"

@@ -248,6 +248,16 @@ def test_a_target_that_is_a_file_or_has_no_parent_is_refused(node: Node) -> None
     assert node.records.all() == []
 
 
+def test_what_is_no_directory_is_told_from_one_that_holds_files_and_from_nothing(node: Node, tmp_path: Path) -> None:
+    (node.pods / "file").write_bytes(b"")
+    (node.pods / "link").symlink_to(tmp_path)
+    for name in ("file", "link"):
+        with pytest.raises(Conflict, match="is not a directory; remove it"):
+            node.publisher.unpublish("csi-a", node.pods / name)
+    node.publisher.unpublish("csi-a", node.pods / "file" / "below")
+    assert (node.pods / "link").is_symlink()
+
+
 def test_a_target_that_holds_files_is_not_removed_with_them(node: Node) -> None:
     spec = node.spec()
     node.publisher.publish(spec, soon())

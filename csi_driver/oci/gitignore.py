@@ -69,8 +69,9 @@ class Patterns:
     def excludes(self, path: str) -> bool | None:
         """Whether the patterns exclude the file `path` (True), re-include it (False) or do not name it (None).
 
-        A pattern that names the file itself outranks one that names only a directory above it; among equals the last
-        one decides.
+        The last pattern decides that names the file or a directory above it, except that what re-includes a directory
+        re-includes only what is excluded with it: files in it may still be named themselves. Git agrees, but for one
+        thing: it re-includes nothing below an excluded directory, for it does not look there.
         """
         components = path.split("/")
         by_directory: bool | None = None
@@ -78,7 +79,9 @@ class Patterns:
             if pattern.matches(components):
                 return not pattern.negated
             if by_directory is None and pattern.matches_above(components):
-                by_directory = not pattern.negated
+                if not pattern.negated:
+                    return True
+                by_directory = False
         return by_directory
 
 

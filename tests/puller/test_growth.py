@@ -62,3 +62,30 @@ def test_a_second_attempt_asks_anew(cache: Cache) -> None:
             more.grant(2 * UNIT, 10)
             assert not room_for_another(cache, 2 * UNIT)
         assert room_for_another(cache, 3 * UNIT)
+
+
+def test_the_last_of_the_room_is_not_taken_a_look_at_the_cache_for_every_file(tmp_path: Path) -> None:
+    """A look counts all that the cache holds, the layer itself included: with one a file, files cost their square."""
+    looks = 0
+
+    def limits() -> Limits:
+        nonlocal looks
+        looks += 1
+        return Limits(max_bytes=3 * UNIT, keep_free=None)
+
+    file = 64 << 10
+    with growth(Cache(tmp_path / "root", in_use=set, limits=limits)) as more:
+        for size in range(0, 3 * UNIT + 1, file):
+            more.grant(size, size // file)
+        with pytest.raises(NoSpace, match="too much"):
+            more.grant(3 * UNIT + file, 1)
+    assert looks < 300
+
+
+def test_room_that_comes_back_is_taken_in_large_pieces_again(cache: Cache) -> None:
+    with growth(cache) as more:
+        with cache.reserve([Need(OTHER, "registry.local", Room(UNIT, 1))]):
+            more.grant(2 * UNIT, 10)
+        for number in range(100):
+            more.grant(2 * UNIT + (number << 20), 10)
+        assert not room_for_another(cache, UNIT - (120 << 20))

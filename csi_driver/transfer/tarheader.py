@@ -97,10 +97,16 @@ def parse_number(field: bytes) -> int:
         if field[0] & 0x80:
             return _base256(field)
         digits = digits.split(b"\0", 1)[0].rstrip(b" ") or b"0"
+        if not digits.removeprefix(b"-").isdigit():  # int() takes more than that, such as 1_0 and 0o7
+            raise _no_number(field)
     try:
         return int(digits, 8)
     except ValueError:
-        raise BadArchive(f"a tar header has {field!r} where a number belongs") from None
+        raise _no_number(field) from None
+
+
+def _no_number(field: bytes) -> BadArchive:
+    return BadArchive(f"a tar header has {field!r} where a number belongs")
 
 
 def _base256(field: bytes) -> int:

@@ -216,7 +216,7 @@ def test_a_broken_pax_header_is_refused(bench: Bench, data: bytes) -> None:
     bench.refuses(header("x", b"x", size=len(data)) + padded(data) + member("f") + END, match="pax")
 
 
-@pytest.mark.parametrize("size", [b"\xff" * 12, b"12345678901z", b"0x10\0"])
+@pytest.mark.parametrize("size", [b"\xff" * 12, b"12345678901z", b"0x10\0", b"0o10\0", b"+10\0", b"1_0\0", b"10 0\0"])
 def test_a_broken_size_is_refused(bench: Bench, size: bytes) -> None:
     bench.refuses(header("f", size=size) + END)
 

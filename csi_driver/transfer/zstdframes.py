@@ -3,7 +3,6 @@
 from collections.abc import Generator
 
 from csi_driver.errors import UnsupportedArtifact
-from csi_driver.transfer.limits import LimitExceeded
 
 MAGIC = b"\x28\xb5\x2f\xfd"
 _MAGIC = int.from_bytes(MAGIC, "little")
@@ -21,8 +20,8 @@ def is_zstd(start: bytes) -> bool:
 class FrameWalker:
     """Follows a zstd stream piece by piece (RFC 8878, section 3.1), reading only headers: a few bytes of each 128 KiB.
 
-    Raises `UnsupportedArtifact` for what is no zstd stream, is cut off or needs a dictionary, and `LimitExceeded` for a
-    frame that needs more than `window_limit` bytes of memory.
+    Raises `UnsupportedArtifact` for what is no zstd stream, is cut off or needs a dictionary, and for a frame that
+    needs more than `window_limit` bytes of memory, which no setting and no larger disk would change.
     """
 
     def __init__(self, window_limit: int) -> None:
@@ -85,7 +84,7 @@ class FrameWalker:
 
     def _check_window(self, window: int) -> None:
         if window > self._window_limit:
-            raise LimitExceeded(
+            raise UnsupportedArtifact(
                 f"the zstd stream needs {window} bytes of memory to unpack, {self._window_limit} are allowed; "
                 "compress it with a smaller window (zstd --long=27)"
             )

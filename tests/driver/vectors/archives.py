@@ -20,6 +20,7 @@ mounts, refuses = ARCHIVES.mounts, ARCHIVES.refuses
 
 GOOD = member("good", b"good")
 ONE = {"w.bin": b"weights"}
+MOST_ENTRIES = 5000  # as the node of these tests is told, where others take a million
 W = b"w".ljust(512, b"\0")
 
 
@@ -244,6 +245,10 @@ refuses("T20", "gzip|end|truncated")(packed("gzip that is cut off", gzipped(WHOL
 mounts("T21", ONE)(packed("frames of zstd", zstd(WHOLE[:700]) + zstd(WHOLE[700:]), "tar+zstd"))
 mounts("T21", ONE)(packed("skippable frames", SKIPPED + zstd(WHOLE) + SKIPPED, "tar+zstd"))
 mounts("T21", ONE)(packed("a long window", zstd(WHOLE, window_log=28, enable_ldm=True), "tar+zstd"))
+# What zstd --long=31 writes to a pipe begins so (RFC 8878, section 3.1.1.1.2).
+refuses("T21", "2147483648 bytes of memory.*--long=")(
+    packed("a window that no pod has the memory for", b"\x28\xb5\x2f\xfd\x00" + bytes([(31 - 10) << 3]), "tar+zstd")
+)
 mounts("T21", ONE)(packed("no size in zstd", _streamed(), "tar+zstd"))
 refuses("T21", "dictionary")(packed("a dictionary of zstd", _with_dictionary(), "tar+zstd"))
 refuses("T22", "zstd|end|truncated")(packed("zstd that is cut off", zstd(WHOLE)[:-3], "tar+zstd"))
@@ -264,3 +269,12 @@ def _zeros(count: int) -> bytes:
 
 # The node of these tests keeps at most 256 MiB.
 refuses("T24", "zeros|limit|MiB|holds", NoSpace)(packed("a thousand times its size", _zeros(512), "tar+gzip"))
+refuses("T24", f"more than {MOST_ENTRIES} entries.*layer_entries", NoSpace)(
+    packed("more entries than a layer may have", b"".join(map(member, map(str, range(MOST_ENTRIES + 1)))) + END)
+)
+refuses("T24", f"more than {MOST_ENTRIES} entries.*layer_entries", NoSpace)(
+    packed(
+        "more directories than a layer may have",
+        b"".join(member(f"{number}/{'d/' * 30}f") for number in range(MOST_ENTRIES // 31)) + END,
+    )
+)

@@ -497,6 +497,19 @@ def an_index_with_two_that_match(world: World) -> str:
     return _index(world, _entry(world, b"1"), _entry(world, b"2"))
 
 
+@refuses("A43", "label='q4_0'.*label='q8_0'")
+def an_index_of_two_variants_of_a_kit(world: World) -> str:
+    variants = []
+    for label in ("q4_0", "q8_0"):
+        kit_of(world.registry, "team/kit:v1", None, {"w.gguf": label.encode()})
+        body = world.registry.manifest("team/kit", "v1")
+        digest = world.registry.put_manifest("team/model", None, body, MANIFEST_TYPE)
+        variants.append(
+            {"mediaType": MANIFEST_TYPE, "digest": digest, "size": len(body), "annotations": {"label": label}}
+        )
+    return _index(world, *variants)
+
+
 @refuses("A43", "empty")
 def an_index_of_nothing(world: World) -> str:
     return _index(world)

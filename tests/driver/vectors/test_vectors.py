@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from csi_driver.config import Features
-from tests.driver.vectors.archives import ARCHIVES
+from tests.driver.vectors.archives import ARCHIVES, MOST_ENTRIES
 from tests.driver.vectors.artifacts import ARTIFACTS
 from tests.driver.vectors.world import CANARY, Vector, World
 from tests.fixtures.driver import Node
@@ -19,6 +19,7 @@ def world(registry: EmbeddedRegistry, node: Node) -> Iterator[World]:
     (outside / "canary").write_bytes(CANARY)
     (outside / "canary").chmod(0o640)
     node.features = Features(disk_usage_limit=256 << 20)
+    node.file.write_text(f"limits: {{layer_entries: {MOST_ENTRIES}}}\n")
     with node.driver() as driver:
         yield World(registry, driver, outside)
 

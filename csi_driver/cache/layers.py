@@ -87,14 +87,18 @@ class Layers:
         """Nothing of an unfinished layer is left."""
         files.remove_tree(self._places.ingest(layer))
 
+    def abandon(self, layer: LayerId) -> None:
+        """Of an unfinished layer is left only what another attempt can go on from."""
+        if _is_hopeless(self._places.ingest(layer)):
+            self.discard(layer)
+
     def ingests(self) -> list[tuple[LayerId, Held]]:
         """All unfinished layers."""
         return [(layer, _usage(path)) for layer, path in _named(self._places.ingests)]
 
     def hopeless(self) -> list[Path]:
         """The directories of unfinished layers whose journals are missing: no attempt can go on from what is there."""
-        found = (path for _, path in _named(self._places.ingests))
-        return [path for path in found if not any((path / journal).exists() for journal in _JOURNALS)]
+        return [path for _, path in _named(self._places.ingests) if _is_hopeless(path)]
 
     def superseded(self, is_served: Callable[[LayerId, str], bool]) -> list[Path]:
         """The directories of unfinished layers that need no other attempt: their registry's copy is here whole."""
@@ -189,6 +193,10 @@ def _named(directory: Path) -> Iterator[tuple[LayerId, Path]]:
             yield LayerId.from_name(path.name), path
         except ValueError:
             continue
+
+
+def _is_hopeless(path: Path) -> bool:
+    return not any((path / journal).exists() for journal in _JOURNALS)
 
 
 def _usage(path: Path) -> Held:

@@ -112,6 +112,10 @@ class Cache:
         """Nothing of an unfinished layer is left."""
         self._layers.discard(layer)
 
+    def abandon(self, layer: LayerId) -> None:
+        """Of an unfinished layer is left only what another attempt can go on from."""
+        self._layers.abandon(layer)
+
     # Snapshots
 
     def assemble(self, key: str, spec: SnapshotSpec, *, grant: Grant = lambda *_: None) -> Snapshot:

@@ -138,6 +138,9 @@ class LayerFetcher:
         except (ContentMismatch, UnsupportedArtifact, NoSpace, NotFound):
             self._cache.discard(identity)
             raise
+        except BaseException:
+            self._cache.abandon(identity)
+            raise
         self._cache.served(identity, origin.registry)
         self._cache.commit(identity, mode=layer.mode, mtime_ns=layer.mtime_ns)
         self._metrics.observe_layer(layer.descriptor.size, time.monotonic() - began)

@@ -1,6 +1,7 @@
 """What is wrong is refused with the right error, and leaves nothing: not at the target, not in the cache."""
 
 import json
+import os
 from collections.abc import Mapping
 
 import pytest
@@ -15,10 +16,12 @@ from csi_driver.errors import (
     UnsupportedArtifact,
 )
 from tests.fixtures import models
-from tests.fixtures.driver import EXCLUDE_PATTERNS, EXCLUDE_WEIGHTS, RunningDriver, content
+from tests.fixtures.driver import EXCLUDE_PATTERNS, EXCLUDE_WEIGHTS, RunningDriver, content, eventually
 from tests.fixtures.faults import Fault
 from tests.fixtures.models import File
+from tests.fixtures.producers import layer
 from tests.fixtures.registry import EmbeddedRegistry
+from tests.transfer.archives import gzipped, tarfile_of
 
 
 def refused(
@@ -93,6 +96,19 @@ def test_an_archive_that_leads_out_is_refused(registry: EmbeddedRegistry, driver
     registry.push_model("team/model", "v1", {"good": b"x", path: b"x"}, packing="tar", bundle=True)
     refused(driver, registry.reference("team/model", "v1"), UnsupportedArtifact, "outside|passwd|b")
     assert not (driver.node.home / "outside").exists()
+
+
+def test_what_was_on_its_way_beside_a_bad_layer_and_cannot_be_gone_on_with_leaves_nothing(
+    registry: EmbeddedRegistry, driver: RunningDriver
+) -> None:
+    media_type = "application/vnd.cncf.model.weight.v1.tar+gzip"
+    slow = layer(registry, media_type, gzipped(tarfile_of({"w.bin": os.urandom(300_000)})))
+    bad = layer(registry, media_type, gzipped(tarfile_of({"../x": b"x"})))
+    registry.put_manifest("team/model", "v1", models.manifest(registry, [slow, bad]), models.MANIFEST_TYPE)
+    registry.gate.hold(at=100_000)  # which the bad one does not reach
+    with pytest.raises(UnsupportedArtifact, match="does not lie inside"):
+        driver.publish("a", registry.reference("team/model", "v1"))
+    eventually(lambda: list((driver.node.root / "ingest").iterdir()) == [])
 
 
 def test_two_layers_with_one_path_and_two_contents_are_refused(

@@ -61,6 +61,11 @@ class World:
         assert canary.read_bytes() == CANARY
         assert (canary.stat().st_mode & 0o7777, canary.stat().st_nlink) == (0o640, 1)
 
+    def surroundings(self) -> set[Path]:
+        """What is beside all places in which the driver keeps something, where a step out of one of them would lead."""
+        node = self.driver.node
+        return {path for place in (node.home, node.root, node.pods) for path in place.iterdir()}
+
     def nothing_half_made(self) -> None:
         """Nothing at the target, and in the cache at most whole layers, of which only the names were at odds."""
         assert not self.driver.node.target("a").exists()
@@ -86,6 +91,7 @@ class Vector:
     def hold(self, world: World) -> None:
         """Mount the artifact, or see it refused; either way nothing else in the world changes."""
         reference = self.build(world)
+        before = world.surroundings()
         if self.files is None and self.check is None:
             with pytest.raises(self.error, match=self.match):
                 world.driver.publish("a", reference)
@@ -101,6 +107,7 @@ class Vector:
             world.driver.unpublish("a")
         world.nothing_half_made()
         world.untouched()
+        assert world.surroundings() == before
 
 
 class Catalogue:

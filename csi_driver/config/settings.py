@@ -85,7 +85,7 @@ class PullConfig:
         16,
         Count(1, 64),
         "Connections over which the layers that are fetched may come together: a slow layer is fetched in ranges over "
-        "several. Each may take 3 MiB of memory.",
+        "several. Each may take 5 MiB of memory.",
     )
     bandwidth_limit: int = setting(
         0, size, "Most bytes a second that the node receives of layers, such as 200MiB; 0 means no limit.", live=True

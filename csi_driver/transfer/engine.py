@@ -60,7 +60,7 @@ class Engine:
         mark_every: int = 16 * MIB,
     ) -> None:
         self._arriving = arriving or BufferPool(count=connections + _BUFFERS_IN_ORDER, size=3 * MIB)
-        self._unpacked = unpacked or BufferPool(count=4, size=2 * MIB)
+        self._unpacked = unpacked or BufferPool(count=max(4, connections), size=2 * MIB)
         self._limits = limits
         self._patience = patience or Patience()
         self._splitting = splitting or Splitting()

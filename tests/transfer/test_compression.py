@@ -3,15 +3,23 @@
 import gzip
 import io
 import os
+import threading
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import pytest
 import zstandard
 
 from csi_driver.errors import NoSpace
+from csi_driver.inflight import Stop, spawn
+from csi_driver.oci.digest import Digest
 from csi_driver.oci.media import Packing
 from csi_driver.oci.part import Subtree
+from csi_driver.transfer.engine import Engine
 from csi_driver.transfer.limits import Limits
+from csi_driver.transfer.progress import Progress
+from csi_driver.transfer.source import Blob
 from tests.transfer.archives import (
     END,
     gzipped,
@@ -22,7 +30,9 @@ from tests.transfer.archives import (
     zstd,
 )
 from tests.transfer.conftest import Bench
+from tests.transfer.sources import MemorySource
 
+SOON = 30.0
 GZIP, ZSTD = Packing.TAR_GZIP, Packing.TAR_ZSTD
 
 
@@ -267,3 +277,30 @@ def test_long_paths_meet_a_limit_together_with_those_of_directories(bench: Bench
         bench.fetch(b"".join(named[:51]) + END)
     with pytest.raises(NoSpace, match="characters"):
         bench.fetch(member("d/" * 45 + "f") + member("e/" * 45 + "f") + member("g/" * 30 + "f") + member("h") + END)
+
+
+def test_layers_that_hardly_come_leave_another_the_memory_to_be_unpacked(tmp_path: Path) -> None:
+    archive = gzipped(tarfile_of({"weights": os.urandom(4 << 20)}))
+    held, gate = threading.Semaphore(0), threading.Event()
+
+    def hold(sent: int) -> None:
+        if sent >= 3 << 20:  # the first buffer is full, and being unpacked
+            held.release()
+            assert gate.wait(SOON)
+
+    engine = Engine()
+
+    def fetch(name: str, source: MemorySource) -> int:
+        (tmp_path / name).mkdir()
+        blob = Blob(Digest.of(archive), len(archive), GZIP)
+        return engine.fetch(blob, source, tmp_path / name, progress=Progress(blob.size), stop=Stop()).entries
+
+    slow = [
+        spawn(f"slow-{n}", partial(fetch, f"slow-{n}", MemorySource(archive, step=1 << 20).calling(hold)))
+        for n in range(15)
+    ]
+    for _ in slow:
+        assert held.acquire(timeout=SOON)
+    assert spawn("fast", partial(fetch, "fast", MemorySource(archive))).result(SOON) == 1
+    gate.set()
+    assert [each.result(SOON) for each in slow] == [1] * 15

@@ -14,6 +14,7 @@ from csi_driver.volumes.volume import Pod, PublishSpec
 _PACE = (2.0, 10.0, 20.0, 30.0, 60.0)
 """Seconds from one report of a call to the next; what is over before the first is told as one event, its end."""
 
+_REMEMBERED = 10_000  # volumes that nobody published after all, and nobody unpublished either
 _NO_END = (StillPulling, Busy, Stopping)  # kubelet asks again, and tells of these itself
 
 
@@ -75,7 +76,10 @@ class Announcer:
     def waiting(self, volume_id: str) -> _Pull:
         """The pull that the volume waits for, from now on if it did not wait before."""
         with self._lock:
-            return self._pulls.setdefault(volume_id, _Pull(time.monotonic()))
+            pull = self._pulls.setdefault(volume_id, _Pull(time.monotonic()))
+            while len(self._pulls) > _REMEMBERED:
+                del self._pulls[next(iter(self._pulls))]
+            return pull
 
     def forget(self, volume_id: str) -> _Pull | None:
         """The volume waits for nothing any more; what it waited for until now."""

@@ -11,20 +11,27 @@ from csi_driver.volumes.inventory import CachedModel, Inventory
 
 _FLUSH = 1.0  # seconds between looks at the events that wait
 _LABELS = 60.0
-_UNTAINT = 2.0
 
 
 class Cluster:
     """Tells as much as `settings` say, in the background; with none of it on, the API server is never asked."""
 
     def __init__(
-        self, *, settings: Kubernetes, events: Events, node: KubeNode, inventory: Inventory, stop: Stop
+        self,
+        *,
+        settings: Kubernetes,
+        events: Events,
+        node: KubeNode,
+        inventory: Inventory,
+        stop: Stop,
+        untaint_every: float = 2.0,
     ) -> None:
         self._settings = settings
         self._events = events
         self._node = node
         self._inventory = inventory
         self._stop = stop
+        self._untaint_every = untaint_every
 
     def start(self) -> None:
         """Begin, as the driver serves from now on."""
@@ -67,15 +74,22 @@ class Cluster:
             _tell(error)
 
     def _remove_taint(self) -> None:
-        """Try until it is gone, as no pod comes before that; but not before kubelet would take its volumes."""
-        taint = self._settings.startup_taint
+        """Try until it is gone, as no pod comes before that; but not before kubelet would take its volumes.
+
+        Of failures that are all the same only the first is told.
+        """
+        taint, told = self._settings.startup_taint, ""
         while True:
             try:
                 if self._node.is_registered():
                     return self._node.remove_taint(taint)
             except DriverError as error:
-                log.warning("the startup taint could not be removed, which is tried again", taint=taint, reason=error)
-            if self._stop.wait(_UNTAINT):
+                if str(error) != told:
+                    log.warning(
+                        "the startup taint could not be removed, which is tried again", taint=taint, reason=error
+                    )
+                    told = str(error)
+            if self._stop.wait(self._untaint_every):
                 return None
 
 

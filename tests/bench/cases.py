@@ -25,15 +25,15 @@ _PYTHON = (
 )
 _EACH_FILE = (
     "the driver checks each header, keeps what proves the layer's digest later, and gives each file its second name in "
-    "the snapshot, in some 35 µs a file, of which the kernel takes half; tar, in C, does none of this"
+    "the snapshot, and the kernel takes half of its time; tar, in C, does none of this"
 )
 _ALL_CORES = (
     "both cores are busy all the time: receiving, hashing and the registry itself, which runs on the same cores, take "
     "1.4 to 1.6 CPU s/GB together, and each limit is measured while the others rest"
 )
 _HASHING = (
-    "hashing takes 0.6 to 0.7 CPU s/GB and receiving 0.3, at the same time, and both take longer the busier the other "
-    "core is"
+    "hashing and receiving, which the rows of sha256 and of the network show each by itself, take nearly as much CPU "
+    "together, and both take longer the busier the other core is"
 )
 _UNPACKING = "hashing, and decompressing where it is compressed, are most of it, and both must do that"
 _RAMP = (

@@ -72,10 +72,19 @@ class Split:
         return taken
 
     def works(self) -> bool:
-        """Whether the server gives ranges, to more than one connection, as soon as that shows."""
+        """Whether the server gives ranges, to more than one connection, as soon as that shows; if it does, in time."""
+        until = self._clock() + self._policy.shows_within
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._refused or self._finished > 0)
+            while not (self._closed or self._refused or self._shows()):
+                left = until - self._clock()
+                if left <= 0:
+                    return False
+                self._changed.wait(min(left, self._policy.look_every))
             return not self._refused
+
+    def _shows(self) -> bool:
+        """Whether any of a range has arrived."""
+        return self._finished > 0 or any(one.stream.position > start for start, one in self._running.items())
 
     def buffers(self) -> Generator[Buffer, None, None]:
         """The buffers in order, up to the end, or to where a range could not be had: see `position`."""

@@ -13,7 +13,8 @@ class Splitting:
     """A stream that after `after` seconds brings less than `slow` bytes a second is split, if enough of it is left.
 
     It is split over `first` connections, and over twice as many again and again while that brings a `gain`, up to what
-    the node has to spare. Every `look_every` seconds is looked at how it goes. A range that everybody waits for is
+    the node has to spare. Every `look_every` seconds is looked at how it goes. The stream waits for `shows_within`
+    seconds until the first byte of a range is there, and else goes on by itself. A range that everybody waits for is
     asked for again when it takes six times as long as others did, though not before `stalled_after` seconds.
     """
 
@@ -22,6 +23,7 @@ class Splitting:
     first: int = 4
     gain: float = 1.15
     look_every: float = 0.25
+    shows_within: float = 10.0
     stalled_after: float = 5.0
     least_buffers: int = 8
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Barrier, Event, Lock, current_thread
+from types import TracebackType
 
 import pytest
 
@@ -29,7 +30,7 @@ ARCHIVE = b"".join(member(name, data) for name, data in FILES.items()) + END
 
 
 class Ranges(MemorySource):
-    """A source whose answers a test can treat one by one: `on_open` and `on_read` are told where they start."""
+    """A source whose answers a test can treat one by one: all that is called is told where they start."""
 
     def __init__(
         self,
@@ -37,10 +38,13 @@ class Ranges(MemorySource):
         *,
         on_open: Callable[[int, int], None] = lambda start, number: None,
         on_read: Callable[[int, MemoryBody], None] = lambda start, body: None,
+        on_close: Callable[[int], None] = lambda start: None,
+        step: int = 1 << 30,
     ) -> None:
-        super().__init__(data)
+        super().__init__(data, step=step)
         self.on_open = on_open
         self.on_read = on_read
+        self.on_close = on_close
         self._counts: dict[int, int] = {}
         self._lock = Lock()
 
@@ -72,6 +76,12 @@ class _Body(MemoryBody):
     def abort(self) -> None:
         super().abort()
         self.gone.set()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        self._ranges.on_close(self._start)
 
 
 @pytest.fixture
@@ -230,6 +240,42 @@ def test_a_refusal_of_one_range_ends_the_transfer(splitting: Bench, where: int) 
     with pytest.raises(AccessDenied):
         splitting.fetch(DATA, Packing.RAW, source=source)
     assert source.open_bodies == 0
+
+
+def test_a_stream_goes_on_by_itself_when_no_range_shows_in_time(splitting: Bench) -> None:
+    splitting.splitting = replace(SPLIT, shows_within=0.05, look_every=0.01)
+    gone_on = Event()
+
+    def keep_waiting(start: int, number: int) -> None:
+        if start:
+            assert gone_on.wait(30)
+
+    def read(start: int, body: MemoryBody) -> None:
+        if start == 0 and splitting.progress.fetched > 2 * SMALL:
+            gone_on.set()
+
+    source = Ranges(DATA, on_open=keep_waiting, on_read=read)
+    splitting.fetch(DATA, Packing.RAW, source=source)
+    assert splitting.content.read_bytes() == DATA
+    assert splitting.progress.fetched == len(DATA)
+    assert [start for start, _ in source.opened].count(0) == 1
+
+
+def test_a_range_shows_with_its_first_bytes(splitting: Bench) -> None:
+    splitting.splitting = replace(SPLIT, look_every=0.01)
+    stream_gone, begun = Event(), set[int]()
+
+    def read(start: int, body: MemoryBody) -> None:
+        if start and start in begun:
+            assert stream_gone.wait(30)
+        begun.add(start)
+
+    def closed(start: int) -> None:
+        if start == 0:
+            stream_gone.set()
+
+    splitting.fetch(DATA, Packing.RAW, source=Ranges(DATA, on_read=read, on_close=closed, step=1000))
+    assert splitting.content.read_bytes() == DATA
 
 
 def test_a_stop_ends_all_connections(splitting: Bench) -> None:

@@ -28,8 +28,8 @@ _EACH_FILE = (
     "the snapshot, and the kernel takes half of its time; tar, in C, does none of this"
 )
 _ALL_CORES = (
-    "both cores are busy all the time: receiving, hashing and the registry itself, which runs on the same cores, take "
-    "1.4 to 1.6 CPU s/GB together, and each limit is measured while the others rest"
+    "both cores are busy all the time with receiving, hashing and the registry itself, which runs on them too, while "
+    "each limit is measured when the others rest"
 )
 _HASHING = (
     "hashing and receiving, which the rows of sha256 and of the network show each by itself, take nearly as much CPU "

@@ -18,11 +18,11 @@ _COMMANDS = {
     "serve": Place("csi_driver.cli.serve", "serve", "Run the driver on this node."),
     "push": Place("csi_driver.cli.push", "push", "Pack a directory as a model and push it to a registry."),
     "inspect": Place("csi_driver.cli.inspect", "inspect", "Show what a registry holds under a reference."),
-    "pull": Place("csi_driver.cli.pull", "pull", "Bring a model into this node's cache."),
-    "unpin": Place("csi_driver.cli.unpin", "unpin", "Let a model that was pinned go when room is needed."),
+    "pull": Place("csi_driver.cli.pull", "pull", "Pull a model into this node's cache."),
+    "unpin": Place("csi_driver.cli.unpin", "unpin", "Remove a pin, so that the model may go."),
     "list": Place("csi_driver.cli.listing", "list_models", "List the models in this node's cache."),
-    "verify": Place("csi_driver.cli.verify", "verify", "Prove that this node's cache is still what it was."),
-    "gc": Place("csi_driver.cli.gc", "gc", "Give up models in this node's cache that nobody needs."),
+    "verify": Place("csi_driver.cli.verify", "verify", "Check this node's cache against its digests."),
+    "gc": Place("csi_driver.cli.gc", "gc", "Remove models that nobody needs from this node's cache."),
     "mount": Place("csi_driver.cli.mount", "mount", "Mount a model at a directory of this node."),
     "umount": Place("csi_driver.cli.mount", "umount", "Unmount a model that `mount` has mounted."),
 }
@@ -30,9 +30,9 @@ _ENDINGS = f"""\
 Exit codes:
 {table()}
 
-pull, unpin, list, verify, gc, mount and umount speak to the driver that runs on
-this node; push and inspect speak to the registry, and inspect also asks the
-driver, if one runs."""
+pull, unpin, list, verify, gc, mount and umount need the driver on this node;
+push and inspect talk to the registry, and inspect also to the driver, if one
+runs."""
 
 
 @click.group(cls=LazyGroup, places=_COMMANDS, epilog=_ENDINGS, context_settings={"help_option_names": ["-h", "--help"]})
@@ -42,7 +42,7 @@ driver, if one runs."""
 @hosts_dir_option
 @click.pass_context
 def command_line(ctx: click.Context) -> None:
-    """AI models from an OCI registry, mounted read-only and verified."""
+    """Mount AI models from an OCI registry, read-only and verified."""
     ctx.ensure_object(Invocation)
 
 

@@ -13,17 +13,17 @@ _ALL = -1
 
 
 @click.command()
-@size_option("--free", "Free at least so many bytes, such as 500GB, as far as can be.")
-@click.option("--all", "everything", is_flag=True, help="Give up all that need not stay.")
+@size_option("--free", "Free at least this many bytes, such as 500GB, if possible.")
+@click.option("--all", "everything", is_flag=True, help="Remove everything that need not stay.")
 @click.option("--dry-run", is_flag=True, help="Only show what would go, and why the rest stays.")
 @endpoint_option
 @output_option
 @click.pass_obj
 def gc(invocation: Invocation, *, free: int | None, everything: bool, dry_run: bool, output: str) -> None:
-    """Give up models in this node's cache that nobody needs, those used longest ago first.
+    """Remove models that nobody needs from this node's cache, the least recently used first.
 
-    Without --free or --all as many as the limits of the configuration ask for, which the driver also does by itself
-    once a minute. Models that are mounted, pinned or being pulled stay. The JSON has the keys dryRun, freed (bytes),
+    Without --free or --all, it removes what exceeds the configured limits, as the driver also does by itself once a
+    minute. Models that are mounted, pinned or being pulled stay. The JSON has the keys dryRun, freed (bytes),
     givenUp and kept, arrays of objects with the keys name, reason and size (bytes).
     """
     if everything and free is not None:

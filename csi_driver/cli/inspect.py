@@ -59,8 +59,8 @@ def inspect(
 ) -> None:
     """Show what REFERENCE is at its registry: producer, description, and every layer with its file.
 
-    With options that select files, it shows what would be fetched. Where a driver answers, it also shows what this node
-    holds already; none is needed.
+    With options that select files, it shows what a volume would download. If a driver runs on this node, it also shows
+    what the node has already; no driver is needed.
 
     The JSON has the keys reference, digest, producer, artifactType, model (what the model says of itself), parents
     (references), size (bytes), selected (an object with the keys layers and size: what would be fetched), cached (null

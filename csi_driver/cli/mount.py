@@ -71,10 +71,10 @@ def mount(
     timeout: float | None,
     output: str,
 ) -> None:
-    """Mount the model REFERENCE read-only at the directory TARGET, which is made.
+    """Mount the model REFERENCE read-only at TARGET, a directory that is created.
 
-    The driver of this node does it, so both must see the same TARGET. The JSON has the keys reference, target, volumeId
-    and seconds.
+    The driver on this node mounts it, so it must see the same TARGET as this command. The JSON has the keys reference,
+    target, volumeId and seconds.
     """
     given, began = attributes(pairs), time.monotonic()
     if MODEL_REF in given:
@@ -110,7 +110,7 @@ def mount(
 def umount(invocation: Invocation, target: Path, volume_id: str | None, timeout: float | None, output: str) -> None:
     """Unmount the model at TARGET, and remove the directory.
 
-    A target where nothing is mounted is no error. The JSON has the keys target and volumeId.
+    It is no error if nothing is mounted there. The JSON has the keys target and volumeId.
     """
     volume_id = volume_id or derived_id(target)
     with driver(invocation.endpoint) as client, meter(sys.stderr) as shown:

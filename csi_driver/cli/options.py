@@ -49,7 +49,7 @@ def endpoint_option(command: F) -> F:
         envvar="CSI_ENDPOINT",
         expose_value=False,
         callback=_note("endpoint", str),
-        help=f"Socket of the driver on this node; or $CSI_ENDPOINT.  [default: {DEFAULT_ENDPOINT}]",
+        help=f"Socket of the driver on this node, or $CSI_ENDPOINT.  [default: {DEFAULT_ENDPOINT}]",
     )(command)
 
 
@@ -61,7 +61,7 @@ def docker_config_option(command: F) -> F:
         envvar="DOCKER_CONFIG",
         expose_value=False,
         callback=_note("docker_config", _directory),
-        help="Directory of the config.json with credentials for push and inspect; or $DOCKER_CONFIG."
+        help="Directory of the config.json with credentials for push and inspect, or $DOCKER_CONFIG."
         "  [default: ~/.docker]",
     )(command)
 
@@ -74,7 +74,7 @@ def hosts_dir_option(command: F) -> F:
         envvar="MODEL_CSI_HOSTS_DIR",
         expose_value=False,
         callback=_note("hosts_dir", _directory),
-        help="Directory of hosts.toml files for push and inspect, as containerd has them; or $MODEL_CSI_HOSTS_DIR.",
+        help="Directory of containerd's hosts.toml files for push and inspect, or $MODEL_CSI_HOSTS_DIR.",
     )(command)
 
 
@@ -104,14 +104,14 @@ def selection_options(command: F) -> F:
             "included",
             metavar="PATTERN",
             multiple=True,
-            help="Take only files that match this gitignore pattern; may be repeated, and ! takes back.",
+            help="Take only files that match this gitignore pattern; may be repeated, and ! negates.",
         ),
         click.option(
             "--exclude-file-pattern",
             "excluded",
             metavar="PATTERN",
             multiple=True,
-            help="Leave out files that match this gitignore pattern; may be repeated, and ! takes back.",
+            help="Leave out files that match this gitignore pattern; may be repeated, and ! negates.",
         ),
         click.option("--exclude-model-weights", is_flag=True, help="Leave out the weights."),
     ):
@@ -125,7 +125,7 @@ def plain_http_option(command: F) -> F:
         "--plain-http",
         metavar="HOST[:PORT]",
         multiple=True,
-        help="Speak to this registry without TLS; may be repeated. Loopback addresses need no mention.",
+        help="Use plain HTTP for this registry; may be repeated. Not needed for loopback addresses.",
     )(command)
 
 
@@ -147,7 +147,7 @@ def timeout_option(command: F) -> F:
         "--timeout",
         metavar="SECONDS",
         type=click.FloatRange(min=0, min_open=True),
-        help="Give up after so long, with exit code 5.  [default: never]",
+        help="Give up after this long, with exit code 5.  [default: never]",
     )(command)
 
 

@@ -36,7 +36,7 @@ from csi_driver.oci.selection import Selection
 @click.option(
     "--pull-policy", type=click.Choice([policy.value for policy in PullPolicy]), help="As for images in a pod."
 )
-@click.option("--pin", is_flag=True, help="Keep the model, whatever else needs its room, until `unpin`.")
+@click.option("--pin", is_flag=True, help="Never remove the model to make room, until `unpin`.")
 @timeout_option
 @endpoint_option
 @output_option
@@ -55,9 +55,9 @@ def pull(
     timeout: float | None,
     output: str,
 ) -> None:
-    """Bring the model REFERENCE into this node's cache, so that pods need not wait for it.
+    """Pull the model REFERENCE into this node's cache, so that pods need not wait for it.
 
-    It gives way to what pods wait for. An interrupted command does not stop the pull. The JSON has the keys reference,
+    Pulls that pods wait for go first. Interrupting the command does not stop the pull. The JSON has the keys reference,
     digest, size (bytes), files and seconds.
     """
     selection = Selection(exclude_model_weights, excluded, included, roles)

@@ -46,8 +46,8 @@ _PATIENCE = 30.0  # seconds for a registry that does not answer, in which an upl
     type=click.Choice(PACKINGS),
     default=AUTO,
     show_default=True,
-    help="Form of the layers. raw: every file is one. tar, tar+gzip, tar+zstd: every file with weights is one, all "
-    "others of a role are one together. auto: raw, but tar for the lesser files of a model with very many of them.",
+    help="How files become layers. raw: each file is a layer. tar, tar+gzip, tar+zstd: each file with weights is an "
+    "archive, the others are one archive per role. auto: like raw, but of very many files, the smaller ones are tar.",
 )
 @secret_option
 @plain_http_option
@@ -69,10 +69,10 @@ def push(
 ) -> None:
     """Pack DIRECTORY as a ModelPack artifact and push it as REFERENCE. Needs no driver.
 
-    A Hugging Face download is taken as it is: a directory, a snapshot in its cache, or a whole repository there. Roles
-    follow the kinds of files, as with modctl; hidden files, Python bytecode and a Modelfile are left out. What the
-    registry has already is not sent again. The model's creation time is that of its newest file, or $SOURCE_DATE_EPOCH,
-    so that the same files always get the same digest.
+    A Hugging Face download can be pushed as it is: a directory, a snapshot in its cache, or a whole repository there.
+    The kinds of files decide their roles, as with modctl; hidden files, Python bytecode and a Modelfile are left out.
+    What the registry has already is not sent again. The model's creation time is that of its newest file, or
+    $SOURCE_DATE_EPOCH, so that the same files always give the same digest.
 
     The JSON has the keys reference, digest, files, layers, size and sent (bytes), skipped (paths left out) and seconds.
     """

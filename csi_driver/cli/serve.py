@@ -13,12 +13,11 @@ from csi_driver import app, config
     "path",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Settings in YAML; without it every setting has its default.",
+    help="Settings in YAML.  [default: every setting has its default]",
 )
 def serve(path: Path | None) -> None:
     """Run the driver on this node until SIGTERM.
 
-    It serves the CSI services that kubelet calls, and the commands pull, list, verify, gc, mount and umount, on one
-    unix socket.
+    On one unix socket it serves kubelet, and the commands pull, unpin, list, verify, gc, mount and umount.
     """
     app.run(config.load(path), path)

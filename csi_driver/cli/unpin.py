@@ -14,9 +14,10 @@ from csi_driver.cli.output import emit_json
 @output_option
 @click.pass_obj
 def unpin(invocation: Invocation, name: str, output: str) -> None:
-    """Let MODEL, a reference or a manifest's digest that `pull --pin` has pinned, be given up when room is needed.
+    """Remove the pin that `pull --pin` has put on MODEL, a reference or manifest digest.
 
-    What was not pinned is no error; what the driver's configuration pins is one. The JSON has the keys name and pins
+    The model may then be removed when room is needed. It is no error if it was not pinned, but it is one if the
+    driver's configuration pins it. The JSON has the keys name and pins
     (how many there were: one for each selection).
     """
     with driver(invocation.endpoint) as client:

@@ -29,11 +29,11 @@ _NO_LIMIT = -1
 @output_option
 @click.pass_obj
 def verify(invocation: Invocation, *, references: tuple[Reference, ...], max_rate: int | None, output: str) -> None:
-    """Prove the models of these references, or all in this node's cache, against their digests.
+    """Check the models of these references, or all in this node's cache, against their digests.
 
-    Pods go on meanwhile. What is damaged is given up, so that the next pod gets it anew; pods that have it mounted
-    keep it as it is, are named here, and should be deleted. Ends with exit code 7 if anything was damaged, and when it
-    is interrupted. The JSON has the keys layers, snapshots and read (bytes), and damages, an array of objects with the
+    Pods go on meanwhile. Damaged content is removed, so that the next pod gets a new copy; pods that have it mounted
+    keep it, are named here, and should be deleted. Exits with code 7 if anything was damaged. Interrupting the command
+    stops the check. The JSON has the keys layers, snapshots and read (bytes), and damages, an array of objects with the
     keys what, reason, models and volumes.
     """
     rate = 0 if max_rate is None else max_rate or _NO_LIMIT

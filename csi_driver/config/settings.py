@@ -48,11 +48,11 @@ class PullConfig:
     concurrency: int = setting(
         5,
         Count(1, 64, zero_means=5),
-        "Layers fetched at once on this node, whatever the number of models, which take turns. Those that come with "
-        "less than 1 MiB a second hold up no others: up to `connections` may come in all.",
+        "Layers fetched at once on this node; models take turns. A layer that arrives at less than 1 MiB a second does "
+        "not count, so that it holds up no others, up to `connections` layers in all.",
     )
     plain_http_hosts: tuple[str, ...] = setting(
-        (), hosts, "Registries (host or host:port) spoken to without TLS. Loopback addresses need not be listed."
+        (), hosts, "Registries (host or host:port) reached over plain HTTP. Loopback addresses need not be listed."
     )
     hosts_dir: str = setting(
         "",
@@ -65,38 +65,40 @@ class PullConfig:
     ca_file: str = setting(
         "",
         optional_path,
-        "Certificates (PEM) of authorities that are trusted for every registry, beside the system's; empty means "
+        "Certificates (PEM) of authorities to trust for every registry, besides the system's; empty means "
         "none. Read again when it changes.",
         live=True,
     )
     publish_hold_in_seconds: float = setting(
         110.0,
         Number(1, 3600),
-        "Longest time a NodePublishVolume call waits for a pull. kubelet gives up after 120 s; a call that ends just "
-        "before wastes none of kubelet's back-off.",
+        "Longest time that a NodePublishVolume call waits for a pull. kubelet gives up after 120 s, so the call should "
+        "end just before.",
     )
     stall_timeout_in_seconds: float = setting(
-        30.0, Number(1, 3600), "A transfer that brings no byte for so long is given up and asked for again."
+        30.0, Number(1, 3600), "A transfer that brings no byte for this long is dropped and requested again."
     )
     stall_bytes_per_second: int = setting(
-        4096, size, "So is one that brings fewer bytes a second than this for as long; 0 means only one that is silent."
+        4096,
+        size,
+        "A transfer that is slower than this for `stall_timeout_in_seconds` is dropped, too; 0 turns this off.",
     )
     connections: int = setting(
         16,
         Count(1, 64),
-        "Connections over which the layers that are fetched may come together: a slow layer is fetched in ranges over "
-        "several. Each may take 5 MiB of memory.",
+        "Most connections for fetching layers, in all: a slow layer is fetched in ranges over several. Each may take "
+        "5 MiB of memory.",
     )
     bandwidth_limit: int = setting(
-        0, size, "Most bytes a second that the node receives of layers, such as 200MiB; 0 means no limit.", live=True
+        0, size, "Most bytes of layers that the node receives a second, such as 200MiB; 0 means no limit.", live=True
     )
     retry_patience_in_seconds: float = setting(
-        60.0, Number(0, 3600), "How long a registry that is down or busy is asked again before the pull fails."
+        60.0, Number(0, 3600), "How long to retry a registry that is down or busy, before the pull fails."
     )
     access_ttl_in_seconds: float = setting(
         600.0,
         Number(0, 30 * 86400),
-        "How long a credential that could read a model counts as able to, without asking the registry again.",
+        "How long a credential that could read a model is trusted to, without asking the registry again.",
     )
 
 
@@ -116,26 +118,28 @@ class CacheConfig:
     high_water: Mark = setting(
         Mark(percent=85),
         mark,
-        "When models that no pod shows are given up, the least recently used first: a share of the filesystem in "
-        "use (by bytes or by inodes, whoever uses it; the default is kubelet's for images), or a size of the cache.",
+        "Above this mark, models that no pod uses are removed, the least recently used first. A share of the "
+        "filesystem in use (by bytes or inodes, whoever uses it; the default is kubelet's for images), or a size of "
+        "the cache.",
         live=True,
     )
-    low_water: Mark = setting(Mark(percent=80), mark, "Down to where they are then given up.", live=True)
+    low_water: Mark = setting(Mark(percent=80), mark, "The mark down to which they are then removed.", live=True)
     keep_free: Mark | None = setting(
         None,
         mark,
-        "What pulls leave free of the filesystem: a share or a size; if not set, 1 % but at most 256 MiB. kubelet "
+        "How much of the filesystem pulls leave free: a share or a size; if not set, 1 % but at most 256 MiB. kubelet "
         "evicts pods from a node whose root filesystem has less than 10 % left.",
         live=True,
     )
     minimum_age_in_seconds: float = setting(
         120.0,
         Number(0, 365 * 86400),
-        "What was used since is given up only when a pod's model needs its room; 2 minutes are kubelet's for images.",
+        "Models used within this time are removed only if a pod's model needs their room. The default is kubelet's for "
+        "images.",
         live=True,
     )
     pins: tuple[str, ...] = setting(
-        (), names, "Models that are never given up, by reference or by manifest digest (sha256:…).", live=True
+        (), names, "Models that are never removed, by reference or by manifest digest (sha256:…).", live=True
     )
 
 
@@ -156,7 +160,7 @@ class LimitsConfig:
         200,
         Count(1, 1 << 20),
         "How many times its own size a compressed layer may unpack to, if that is more than 4 GiB. Zeros shrink a "
-        "thousandfold, and whatever else models hold to a fifth.",
+        "thousandfold, anything else in models to no less than a fifth.",
         live=True,
     )
 
@@ -169,24 +173,25 @@ class Kubernetes:
         "", optional_path, "A kubeconfig file, for drivers outside of a pod; empty means the pod's service account."
     )
     timeout_in_seconds: float = setting(
-        5.0, Number(0.1, 60), "How long connecting to the Kubernetes API, and its answer, may each take."
+        5.0, Number(0.1, 60), "Longest time for connecting to the Kubernetes API, and again for its answer."
     )
     events: bool = setting(
         False,
         flag,
-        "Whether pods are told in their events how far their models are; needs to create, get and patch events.",
+        "Whether the driver writes events on pods that show how far their pulls are; it must be allowed to create, get "
+        "and patch events.",
     )
     node_labels: int = setting(
         0,
         Count(0, 100),
-        "How many cached models, those used last, the node is labelled with for schedulers; needs to get and patch "
-        "nodes.",
+        "How many cached models the node is labelled with, for schedulers; those used most recently. The driver must "
+        "be allowed to get and patch nodes.",
     )
     startup_taint: str = setting(
         "",
         taint_key,
-        "Key of the taint that is taken off the node once kubelet knows the driver, so that pods come only then; needs "
-        "to get and patch nodes, and to get CSINodes.",
+        "Key of a taint to remove from the node once kubelet knows the driver, so that pods come only then. The driver "
+        "must be allowed to get and patch nodes, and to get CSINodes.",
     )
 
 
@@ -197,14 +202,14 @@ class Verification:
     interval_in_seconds: float = setting(
         0.0,
         Number(0, 366 * 86400),
-        "Each layer in the cache is proved against its digest again in the background once in so long, such as 604800 "
-        "for a week; 0 means only when `model-csi verify` asks.",
+        "How often each layer in the cache is checked against its digest, in the background, such as 604800 for once a "
+        "week; 0 means only when `model-csi verify` asks.",
         live=True,
     )
     max_bytes_per_second: int = setting(
         100_000_000,
         size,
-        "Most bytes a second that a verification reads, so that it leaves the disk to pods; 0 means no limit.",
+        "Most bytes that a verification reads a second, to leave the disk to pods; 0 means no limit.",
         live=True,
     )
 
@@ -216,7 +221,7 @@ class Credentials:
     pod_image_pull_secrets: bool = setting(
         False,
         flag,
-        "Whether models are pulled with the pod's imagePullSecrets and those of its service account, too; the driver "
+        "Whether models are also pulled with the pod's imagePullSecrets and those of its service account; the driver "
         "must then be allowed to get pods, serviceaccounts and secrets.",
         live=True,
     )
@@ -227,12 +232,12 @@ class Credentials:
         live=True,
     )
     image_credential_provider_bin_dir: str = setting(
-        "", optional_path, "Where the programs of the credential providers lie.", live=True
+        "", optional_path, "Directory of the credential providers' programs.", live=True
     )
     credential_helper_dir: str = setting(
         "",
         optional_path,
-        "Where the docker-credential-… programs lie that the node's docker config names; empty means PATH.",
+        "Directory of the docker-credential-… programs that the node's docker config names; empty means PATH.",
         live=True,
     )
     program_timeout_in_seconds: float = setting(
@@ -245,13 +250,18 @@ class Policy:
     """Which models pods may have; see docs/security.md for the form of patterns."""
 
     allow: tuple[str, ...] = setting(
-        (), patterns, "Registries, or repositories of them, that models may come from; empty means all.", live=True
+        (), patterns, "Registries, or repositories in them, that models may come from; empty means all.", live=True
     )
-    deny: tuple[str, ...] = setting((), patterns, "Those that none may come from, whatever allows it.", live=True)
+    deny: tuple[str, ...] = setting(
+        (),
+        patterns,
+        "Registries, or repositories in them, that no model may come from, whatever allows it.",
+        live=True,
+    )
     namespaces: tuple[NamespaceRules, ...] = setting(
         (),
         namespaces,
-        "For namespaces, by name or glob: an `allow` in place of the one above, a `deny` besides it.",
+        "Rules for namespaces, by name or glob: an `allow` that replaces the general one, a `deny` that adds to it.",
         live=True,
     )
 
@@ -264,7 +274,7 @@ class Config:
     root_dir: Path = setting(Path("/var/lib/model-csi"), path, "Where models are kept; one filesystem.")
     csi_endpoint: str = setting(DEFAULT_ENDPOINT, text, "Unix socket of the CSI services; CSI_ENDPOINT wins.")
     node_id: str = setting("", text, "Name of the node; CSI_NODE_ID wins, and the host's name is the default.")
-    metrics_addr: str = setting("", text, "Where /metrics is served, such as tcp://$POD_IP:5244; empty means nowhere.")
+    metrics_addr: str = setting("", text, "Address of /metrics, such as tcp://$POD_IP:5244; empty means none.")
     trace_endpoint: str = setting(
         "",
         text,
@@ -274,7 +284,7 @@ class Config:
         "info", Choice(("debug", "info", "warning", "error")), "Least severe events to log.", live=True
     )
     log_format: str = setting("text", Choice(("text", "json")), "Form of a log line.", live=True)
-    noexec: bool = setting(False, flag, "Whether models are mounted noexec; off, because models may carry code to run.")
+    noexec: bool = setting(False, flag, "Whether models are mounted noexec; off, as models may contain code to run.")
     prefetch: tuple[PrefetchEntry, ...] = setting(
         (),
         prefetch,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from csi_driver.cache.layout import Places
 from csi_driver.cli.exits import MEANINGS
@@ -22,6 +23,7 @@ from csi_driver.oci.producers import docker_model_runner, ollama
 from csi_driver.oci.producers.recognition import Producer, recognise
 from csi_driver.oci.reference import Reference
 from csi_driver.puller.policy import check
+from docs.generate.schema import NAMED
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -62,6 +64,21 @@ def test_the_policy_in_the_documentation_is_one(tmp_path: Path) -> None:
     ):
         with pytest.raises(AccessDenied):
             check(policy, Reference.parse(reference), namespace)
+
+
+def test_every_example_of_settings_is_one_that_the_driver_takes(tmp_path: Path) -> None:
+    blocks = [
+        (page.name, yaml.safe_load(text))
+        for page in sorted(DOCS.glob("*.md"))
+        for text in re.findall(r"^```yaml\n(.*?)^```", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    ]
+    plain = [settings for page, settings in blocks if page == "configuration.md"]
+    of_chart = [settings["config"] for _, settings in blocks if "config" in settings]
+    assert plain
+    assert of_chart
+    for given in (*plain, *of_chart):
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump({key: given[key] for key in given.keys() - {*NAMED}}))
+        load(tmp_path / "config.yaml", {})
 
 
 def test_every_ignored_setting_of_the_go_driver_is_named() -> None:

@@ -33,7 +33,7 @@ from csi_driver.oci.descriptor import Platform
 from csi_driver.puller.artifact import Artifacts
 from csi_driver.puller.board import Board
 from csi_driver.puller.intents import Intents
-from csi_driver.puller.layers import LayerFetcher
+from csi_driver.puller.layers import LayerFetcher, most_at_once
 from csi_driver.puller.making import Maker
 from csi_driver.puller.prefetch import Prefetcher
 from csi_driver.puller.puller import Puller
@@ -170,7 +170,6 @@ class Parts:
             tracing=self.tracing,
             board=self._board,
             concurrency=pull.concurrency,
-            most=max(pull.concurrency, pull.connections),
         )
         artifacts = Artifacts(registry=registry, resolver=resolver, cache=self.cache)
         return Puller(
@@ -188,6 +187,7 @@ class Parts:
         return Engine(
             limits=lambda: LayerLimits.of(self.live.current()),
             patience=Patience(slowest=pull.stall_bytes_per_second, window=pull.stall_timeout_in_seconds),
+            blobs=most_at_once(pull.concurrency),
             connections=pull.connections,
             bandwidth=lambda: self.live.current().pull_config.bandwidth_limit,
         )

@@ -48,8 +48,8 @@ class PullConfig:
     concurrency: int = setting(
         5,
         Count(1, 64, zero_means=5),
-        "Layers fetched at once on this node; models take turns. A layer that arrives at less than 1 MiB a second does "
-        "not count, so that it holds up no others, up to `connections` layers in all.",
+        "Layers fetched at once on this node; models take turns. Layers that arrive at less than 1 MiB a second hold "
+        "up no other model: each may still fetch one layer, up to twice as many layers in all.",
     )
     plain_http_hosts: tuple[str, ...] = setting(
         (), hosts, "Registries (host or host:port) reached over plain HTTP. Loopback addresses need not be listed."
@@ -87,7 +87,7 @@ class PullConfig:
         16,
         Count(1, 64),
         "Most connections for fetching layers, in all: a slow layer is fetched in ranges over several. Each may take "
-        "5 MiB of memory.",
+        "3 MiB of memory.",
     )
     bandwidth_limit: int = setting(
         0, size, "Most bytes of layers that the node receives a second, such as 200MiB; 0 means no limit.", live=True

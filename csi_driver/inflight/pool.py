@@ -26,8 +26,8 @@ class Pool:
     """At most `size` tasks at once, in daemon threads named after what they do, started when first needed.
 
     Owners take turns: next is a task of the one with the fewest under way, and among those of the one who has waited
-    longest. Tasks of the same owner, or of none, come in order. A task that is `letting_pass` does not count, though
-    there are never more than `most` under way.
+    longest. Tasks of the same owner, or of none, come in order. Those that are `letting_pass` do not count for an owner
+    with nothing under way: there may be up to `most` tasks then.
 
     A task sees the context variables of whoever submitted it. Unlike `concurrent.futures`, a task that hangs does not
     keep the process from ending.
@@ -43,7 +43,7 @@ class Pool:
         self._threads = 0
 
     def submit(self, work: Callable[[], V], *, owner: Hashable = None) -> "Future[V]":
-        """Have `work` done; raises `RuntimeError` when no thread does it, as the process may have no more of them."""
+        """Have `work` done; raises `RuntimeError` or `MemoryError` when no thread can be had for it."""
         future: Future[V] = Future()
         context = contextvars.copy_context()
         with self._changed:
@@ -57,9 +57,9 @@ class Pool:
 
     @contextmanager
     def letting_pass(self, others: Callable[[], bool]) -> Iterator[None]:
-        """While the context is open, the task that runs in this thread counts only when `others()` does not hold.
+        """While the context is open, the task that runs in this thread lets others pass whenever `others()` holds.
 
-        It is called from other threads, about once a second, and must not wait for anything.
+        That is asked under the pool's lock, about once a second while tasks wait, and must wait for nothing itself.
         """
         running = self._running[get_ident()]
         running.lets_pass = others
@@ -77,7 +77,7 @@ class Pool:
         """One thread more, or those there are: only a pool without any cannot do without."""
         try:
             Thread(target=self._work, name=f"{self._name}-{self._threads + 1}", daemon=True).start()
-        except RuntimeError:
+        except (RuntimeError, MemoryError):
             if not self._threads:
                 raise
         else:
@@ -95,10 +95,10 @@ class Pool:
     def _next(self) -> Callable[[], None]:
         """The task whose turn it is, as soon as there is a place for it."""
         with self._changed:
-            while not (self._waiting and self._has_place()):
+            while not (owners := self._who_may_begin()):
                 self._changed.wait(_LOOK_EVERY if self._waiting and self._most > self._size else None)
-            under_way = Counter(each.owner for each in self._running.values())
-            owner = min(self._waiting, key=under_way.__getitem__)
+            under_way = self._under_way()
+            owner = min(owners, key=under_way.__getitem__)
             tasks = self._waiting.pop(owner)
             task = tasks.popleft()
             if tasks:
@@ -107,6 +107,14 @@ class Pool:
             self._keep_a_lookout()
             return task
 
-    def _has_place(self) -> bool:
-        counted = sum(not each.lets_pass() for each in self._running.values())
-        return counted < self._size and len(self._running) < self._most
+    def _who_may_begin(self) -> list[Hashable]:
+        """The owners of tasks that wait and have a place, those first who have waited longest."""
+        if len(self._running) < self._size:
+            return list(self._waiting)
+        if not self._waiting or sum(not each.lets_pass() for each in self._running.values()) >= self._size:
+            return []
+        under_way = self._under_way()
+        return [owner for owner in self._waiting if not under_way[owner]]
+
+    def _under_way(self) -> "Counter[Hashable]":
+        return Counter(each.owner for each in self._running.values())

@@ -29,22 +29,27 @@ _SLOW = 1 << 20  # bytes a second: far less than what would be missed elsewhere
 _INODES = 8  # while a layer is on its way: its directory, its content, journals and the like
 
 
+def most_at_once(concurrency: int) -> int:
+    """How many layers a `LayerFetcher` ever has under way: what its engine has to have memory for."""
+    return 2 * concurrency
+
+
 class LayerFetcher:
     """Brings layers, `concurrency` at a time; one that nobody waits for any more stops where it can be gone on with.
 
-    Pulls take turns. A layer that comes slowly after `slow_after` seconds holds up no other: it does not count, though
-    there are never more than `most`.
+    Pulls take turns. Layers that come slowly after `slow_after` seconds hold up no other pull: each may have one under
+    way nonetheless, up to `most_at_once` in all.
     """
 
     def __init__(self, *, cache: Cache, engine: Engine, metrics: Metrics, tracing: Tracing, board: Board,
-                 concurrency: int, most: int, slow_after: float = 10.0) -> None:  # fmt: skip
+                 concurrency: int, slow_after: float = 10.0) -> None:  # fmt: skip
         self._cache = cache
         self._engine = engine
         self._metrics = metrics
         self._tracing = tracing
         self._board = board
         self._slow_after = slow_after
-        self._pool = Pool("layer", concurrency, most=most)
+        self._pool = Pool("layer", concurrency, most=most_at_once(concurrency))
         self._flights: Flights[LayerId, None] = Flights(self._pool, outlives_callers=False)
 
     def bring(
@@ -88,6 +93,7 @@ class LayerFetcher:
         own: set[LayerId] = set()
 
         def fetch(layer: LayerId, stop: Stop) -> None:
+            stop.check()  # it may have waited for its turn for long
             own.add(layer)
             with self._pool.letting_pass(partial(self._is_slow, shown[layer], time.monotonic())):
                 self._fetch(layers[layer], origins[layer], shown[layer], stop, urgent=urgent)

@@ -38,7 +38,7 @@ _FINAL = (ContentMismatch, UnsupportedArtifact, LimitExceeded)
 
 
 class Engine:
-    """Fetches any number of blobs at once, within the memory of two buffer pools.
+    """Fetches up to `blobs` blobs at once, within the memory of two buffer pools; more wait for their turn.
 
     `arriving` buffers hold bytes as they come from the registry, `unpacked` buffers what decompressors made of them:
     two pools, because what comes out of a decompressor must never wait for buffers that wait to go into one. A plain
@@ -55,12 +55,13 @@ class Engine:
         limits: Callable[[], Limits] = Limits,
         patience: Patience | None = None,
         splitting: Splitting | None = None,
+        blobs: int = 10,
         connections: int = 16,
         bandwidth: Callable[[], int] = lambda: 0,
         mark_every: int = 16 * MIB,
     ) -> None:
-        self._arriving = arriving or BufferPool(count=connections + _BUFFERS_IN_ORDER, size=3 * MIB)
-        self._unpacked = unpacked or BufferPool(count=max(4, connections), size=2 * MIB)
+        self._arriving = arriving or BufferPool(count=max(blobs, connections) + _BUFFERS_IN_ORDER, size=3 * MIB)
+        self._unpacked = unpacked or BufferPool(count=max(blobs, _BUFFERS_IN_ORDER), size=2 * MIB)
         self._limits = limits
         self._patience = patience or Patience()
         self._splitting = splitting or Splitting()

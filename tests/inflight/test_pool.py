@@ -92,49 +92,75 @@ def test_the_owner_with_the_fewest_tasks_under_way_comes_next() -> None:
     assert all(future.result(SOON) for future in futures)
 
 
-def test_a_task_that_lets_others_pass_does_not_count() -> None:
-    pool, gate, lets_pass, begun = Pool("test", 1, most=2), threading.Event(), threading.Event(), threading.Event()
+class Slow:
+    """A task that has begun when it says so, lets others pass when it is told to, and ends when it may."""
 
-    def slow() -> bool:
-        with pool.letting_pass(lets_pass.is_set):
-            begun.set()
-            return gate.wait(SOON)
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self.begun = threading.Event()
+        self.lets_pass = threading.Event()
+        self.may_end = threading.Event()
 
-    held = pool.submit(slow)
-    assert begun.wait(SOON)
-    next_one, last = pool.submit(threading.get_ident), pool.submit(lambda: "last")
-    assert not next_one.done()
-    lets_pass.set()
-    next_one.result(SOON)
-    assert last.result(SOON) == "last"
-    gate.set()
+    def __call__(self) -> bool:
+        with self._pool.letting_pass(self.lets_pass.is_set):
+            self.begun.set()
+            return self.may_end.wait(SOON)
+
+
+def test_a_task_that_lets_others_pass_holds_up_no_other_owner() -> None:
+    pool = Pool("test", 1, most=2)
+    slow = Slow(pool)
+    held = pool.submit(slow, owner="slow")
+    assert slow.begun.wait(SOON)
+    first = pool.submit(lambda: "first", owner="other")
+    second = pool.submit(lambda: "second", owner="other")
+    assert not first.done()
+    slow.lets_pass.set()
+    assert (first.result(SOON), second.result(SOON)) == ("first", "second")
+    slow.may_end.set()
     assert held.result(SOON)
 
 
+def test_an_owner_gains_nothing_by_tasks_that_let_others_pass() -> None:
+    pool = Pool("test", 1, most=3)
+    tasks = [Slow(pool) for _ in range(3)]
+    for task in tasks:
+        task.lets_pass.set()
+    held = [pool.submit(task, owner="slow") for task in tasks]
+    assert tasks[0].begun.wait(SOON)
+    assert pool.submit(lambda: "other", owner="other").result(SOON) == "other"
+    assert not tasks[1].begun.is_set()
+    for task in tasks:
+        task.may_end.set()
+    assert all(future.result(SOON) for future in held)
+
+
 def test_there_are_never_more_than_the_most_under_way() -> None:
-    pool, gate, begun, lock, most = (
-        Pool("test", 1, most=3),
-        threading.Event(),
-        threading.Semaphore(0),
-        threading.Lock(),
-        [0],
-    )
-    running = [0]
+    pool = Pool("test", 1, most=3)
+    tasks = [Slow(pool) for _ in range(4)]
+    for task in tasks:
+        task.lets_pass.set()
+    held = [pool.submit(task, owner=number) for number, task in enumerate(tasks)]
+    for task in tasks[:3]:
+        assert task.begun.wait(SOON)
+    assert not tasks[3].begun.is_set()
+    tasks[0].may_end.set()
+    assert tasks[3].begun.wait(SOON)
+    for task in tasks:
+        task.may_end.set()
+    assert all(future.result(SOON) for future in held)
 
-    def slow() -> None:
-        with pool.letting_pass(lambda: True):
-            with lock:
-                running[0] += 1
-                most[0] = max(most[0], running[0])
-            begun.release()
-            assert gate.wait(SOON)
-            with lock:
-                running[0] -= 1
 
-    futures = [pool.submit(slow) for _ in range(6)]
-    for _ in range(3):
-        assert begun.acquire(timeout=SOON)
+def test_a_thread_that_cannot_be_had_for_want_of_memory_harms_no_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, gate = Pool("test", 1, most=2), threading.Event()
+    first = pool.submit(lambda: gate.wait(SOON))
+
+    def exhausted(_: threading.Thread) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", exhausted)
+        second = pool.submit(lambda: "second")
     gate.set()
-    for future in futures:
-        future.result(SOON)
-    assert most[0] == 3
+    assert first.result(SOON)
+    assert second.result(SOON) == "second"

@@ -1,6 +1,7 @@
 """Layers that several pulls wait for: fetched once, and refused to nobody for the credentials of another."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,12 +28,12 @@ LAYER = raw_layer("weights", b"data")
 
 
 class Access:
-    """A repository as somebody's credentials reach it, and the one blob of it; a refusal takes its time."""
+    """A repository as somebody's credentials reach it, and the one blob of it; each answer takes its time."""
 
     def __init__(self, refusal: Exception | None = None) -> None:
         self.refusal = refusal
         self.asked = threading.Event()
-        self.answer = threading.Event()
+        self.answers = threading.Semaphore(0)
 
     def blob(self, _: object) -> "Access":
         return self
@@ -46,7 +47,7 @@ class FakeEngine:
 
     def fetch(self, blob: object, source: Access, into: Path, **_: object) -> Fetched:
         source.asked.set()
-        assert source.answer.wait(SOON)
+        assert source.answers.acquire(timeout=SOON)
         if source.refusal:
             raise source.refusal
         (into / "content").write_bytes(b"data")
@@ -71,17 +72,16 @@ def cache(tmp_path: Path) -> Cache:
 
 
 def new_fetcher(cache: Cache, **parts: Any) -> LayerFetcher:
-    usual = {"board": Board(Metrics()), "concurrency": 2, "most": 2}
+    usual = {"board": Board(Metrics()), "concurrency": 2}
     return LayerFetcher(
         cache=cache, engine=cast(Engine, FakeEngine()), metrics=Metrics(), tracing=Tracing(), **{**usual, **parts}
     )
 
 
-def bring(fetcher: LayerFetcher, key: str, access: Access, *layers: Layer) -> "Future[int]":
-    wanted = layers or (LAYER,)
+def bring(fetcher: LayerFetcher, key: str, access: Access, *layers: Layer, wait: Wait | None = None) -> "Future[int]":
+    wanted, patience = layers or (LAYER,), wait or Wait(Deadline.after(SOON))
     origins = {LayerId.of(layer): Origin(cast(Any, access), REGISTRY) for layer in wanted}
-    wait = Wait(Deadline.after(SOON))
-    return spawn(key, lambda: fetcher.bring(key, f"{REGISTRY}/{key}", wanted, origins, wait, urgent=True))
+    return spawn(key, lambda: fetcher.bring(key, f"{REGISTRY}/{key}", wanted, origins, patience, urgent=True))
 
 
 @pytest.mark.parametrize("refusal", [Unauthenticated("who are you"), NotFound("nothing here for you")])
@@ -89,46 +89,56 @@ def test_a_refusal_of_one_pulls_credentials_is_no_refusal_of_anothers(cache: Cac
     board = ShownBoard()
     fetcher = new_fetcher(cache, board=board)
     stranger, friend = Access(refusal), Access()
-    friend.answer.set()
+    friend.answers.release()
     refused = bring(fetcher, "stranger", stranger)
     assert stranger.asked.wait(SOON)
     granted = bring(fetcher, "friend", friend)
     for _ in range(2):
         assert board.shown.acquire(timeout=SOON)
-    stranger.answer.set()
+    stranger.answers.release()
     with pytest.raises(type(refusal)):
         refused.result(SOON)
     granted.result(SOON)
     assert cache.is_served(LayerId.of(LAYER), REGISTRY)
 
 
+class Told(Wait):
+    """Tells when all that is waited for has been handed over."""
+
+    def __init__(self) -> None:
+        super().__init__(Deadline.after(SOON))
+        self.waits = threading.Event()
+
+    def until(self, done: Callable[[], bool]) -> None:
+        self.waits.set()
+        super().until(done)
+
+
 def test_a_small_model_does_not_wait_for_all_layers_of_a_large_one(cache: Cache) -> None:
-    board = ShownBoard()
-    fetcher = new_fetcher(cache, board=board, concurrency=1, most=1)
-    large, small = Access(), Access()
+    fetcher = new_fetcher(cache, concurrency=1)
+    large, small, told = Access(), Access(), Told()
     many = [raw_layer(f"weights-{number}", str(number).encode()) for number in range(20)]
     first = bring(fetcher, "large", large, *many)
     assert large.asked.wait(SOON)
-    second = bring(fetcher, "small", small)
-    for _ in range(2):
-        assert board.shown.acquire(timeout=SOON)
-    small.answer.set()
-    large.answer.set()
+    small.answers.release()
+    second = bring(fetcher, "small", small, wait=told)
+    assert told.waits.wait(SOON)
+    large.answers.release()
     second.result(SOON)
-    held = sum(cache.is_served(LayerId.of(layer), REGISTRY) for layer in many)
-    assert held < 20
+    assert not first.done()
+    large.answers.release(19)
     first.result(SOON)
 
 
 def test_layers_that_bring_nothing_hold_up_no_other_pull(cache: Cache) -> None:
-    fetcher = new_fetcher(cache, concurrency=1, most=2, slow_after=0.0)
+    fetcher = new_fetcher(cache, concurrency=1, slow_after=0.0)
     silent, friend = Access(), Access()
     held = bring(fetcher, "silent", silent, raw_layer("held", b"held"))
     assert silent.asked.wait(SOON)
-    friend.answer.set()
+    friend.answers.release()
     bring(fetcher, "friend", friend).result(SOON)
     assert not held.done()
-    silent.answer.set()
+    silent.answers.release()
     held.result(SOON)
 
 

@@ -63,8 +63,8 @@ class BlobSource:
         self._is_vouched_for = False
         self._was_distrusted = False
 
-    def open(self, start: int = 0, stop: int | None = None) -> Body:
-        """The bytes from `start` up to `stop`, or to the end.
+    def open(self, start: int = 0, stop: int | None = None, *, briefly: bool = False) -> Body:
+        """The bytes from `start` up to `stop`, or to the end; asked for only `briefly` by who has another way.
 
         A request for the whole blob carries no Range. Raises `RangeIgnored` when the answer is not the range asked for,
         `UnsupportedArtifact` when all hosts say that their blob has another size than the descriptor does, as nothing
@@ -77,7 +77,9 @@ class BlobSource:
         self._check_access()
         with self._lock:
             given_up = frozenset(self._given_up)
-        return self._route.ask(Capability.PULL, lambda session: self._open(session, span), without=given_up)
+        return self._route.ask(
+            Capability.PULL, lambda session: self._open(session, span), without=given_up, briefly=briefly
+        )
 
     def distrust(self, error: ContentMismatch) -> bool:
         """What came until now is not the blob: the mirrors that sent some of it will not be asked for it again.

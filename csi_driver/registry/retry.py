@@ -15,6 +15,9 @@ RETRY_AFTER_CAP = 60.0
 """Seconds: a longer wish is reported, but waited for only so long."""
 
 
+_BRIEFLY = 2.0  # seconds
+
+
 class Transient(Unavailable):
     """The same request may succeed in a moment; `Retry` turns what remains of these into plain `Unavailable`.
 
@@ -52,8 +55,12 @@ class Retry:
         self._sleep = sleep
         self._jitter = jitter
 
-    def run(self, attempt: Callable[[], T]) -> T:
-        """The outcome of `attempt`, called again after each `Transient`; raises `Unavailable` when patience ends."""
+    def run(self, attempt: Callable[[], T], *, briefly: bool = False) -> T:
+        """The outcome of `attempt`, called again after each `Transient`; raises `Unavailable` when patience ends.
+
+        That is after two seconds at most if only `briefly` tried, for somebody who has another way.
+        """
+        patience = min(self._patience, _BRIEFLY) if briefly else self._patience
         waited, bound, tries = 0.0, self._first, 0
         while True:
             tries += 1
@@ -62,7 +69,7 @@ class Retry:
             except Transient as error:
                 waited += error.waited
                 pause = self._pause(bound, error.retry_after)
-                if waited + pause > self._patience:
+                if waited + pause > patience:
                     raise _given_up(error, tries, waited) from error
             if self._sleep(pause):
                 raise Stopping("the driver is stopping; the next one goes on with this pull")

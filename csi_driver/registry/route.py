@@ -45,14 +45,22 @@ class Route:
         """Whether all hosts that bring content are trusted to say who may have it, too."""
         return all(Capability.RESOLVE in each.host.capabilities for each in self._trusted(Capability.PULL))
 
-    def ask(self, capability: Capability, attempt: Callable[[Session], T], *, without: Collection[Session] = ()) -> T:
+    def ask(
+        self,
+        capability: Capability,
+        attempt: Callable[[Session], T],
+        *,
+        without: Collection[Session] = (),
+        briefly: bool = False,
+    ) -> T:
         """What `attempt` makes of the first host that does not refuse; `without` are not asked, save the last.
 
+        All are asked again as long as `Retry.run` does, also as to `briefly`.
         Raises what the registry itself said, with what its mirrors said; or the last of them where it is not asked.
         """
         sessions = self._trusted(capability)
         asked = [each for each in sessions[:-1] if each not in without] + [sessions[-1]]
-        return self._retry.run(lambda: self._round(asked, attempt))
+        return self._retry.run(lambda: self._round(asked, attempt), briefly=briefly)
 
     def is_last(self, capability: Capability, session: Session) -> bool:
         """Whether there is nobody to ask behind this host."""

@@ -44,11 +44,12 @@ class Body(Protocol):
 class Source(Protocol):
     """One blob at a registry, in ranges."""
 
-    def open(self, start: int, stop: int | None, /) -> Body:
+    def open(self, start: int, stop: int | None, /, *, briefly: bool = False) -> Body:
         """The bytes from `start` up to, not including, `stop`; all the rest for None.
 
         Raises `RangeIgnored` when only the whole blob can be had, and `Unavailable` when it cannot be had now, although
-        the source has asked for it as often as makes sense.
+        the source has asked for it as often as makes sense; for moments only if `briefly`, as the caller has another
+        way and cannot end that.
         """
 
 

@@ -35,6 +35,7 @@ class Stream:
 
     One thread reads; `abort` and `ask_again` may come from any other. A server that answers a range with the whole blob
     is listened to from the beginning again, without keeping what is here already, unless `ranges_only`.
+    Then somebody else has the patience for a server that does not answer.
 
     `pace` is that of the network alone; `held_back` are the seconds that the node's `bandwidth` made it wait.
     """
@@ -153,7 +154,8 @@ class Stream:
             return self._body
         whole = self._whole_only or (self.position == 0 and self.stop == self._blob.size and not self._ranges_only)
         try:
-            body = self._source.open(0, None) if whole else self._source.open(self.position, self.stop)
+            start, stop = (0, None) if whole else (self.position, self.stop)
+            body = self._source.open(start, stop, briefly=self._ranges_only)
         except RangeIgnored:
             if self._ranges_only or whole:
                 raise

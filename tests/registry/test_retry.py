@@ -42,6 +42,24 @@ def test_r14_blobs_are_asked_for_again_as_well(client: Client, registry: Embedde
     assert read_all(source) == CONTENT
 
 
+@pytest.mark.parametrize(
+    ("wish", "sleeps"), [({}, [0.5, 1.0]), ({"Retry-After": "1"}, [1.0, 1.0]), ({"Retry-After": "3"}, [])]
+)
+def test_who_has_another_way_waits_for_two_seconds_at_most(
+    client: Client, registry: EmbeddedRegistry, wish: dict[str, str], sleeps: list[float]
+) -> None:
+    source = client.repository(registry.reference("team/model", "v1")).blob(
+        descriptor(registry.put_blob(CONTENT), len(CONTENT))
+    )
+    registry.faults.add(Fault(status=503, headers=wish), times=len(sleeps))
+    with source.open(0, 10, briefly=True) as body:
+        assert body.readinto(memoryview(bytearray(10))) == 10
+    registry.faults.add(Fault(status=503, headers=wish), times=len(sleeps) + 1)
+    with pytest.raises(Unavailable, match="answered 503"):
+        source.open(0, 10, briefly=True)
+    assert client.sleeps == sleeps * 2
+
+
 def test_a_connection_that_is_reset_is_tried_again(client: Client, registry: EmbeddedRegistry) -> None:
     digest = registry.push_model("team/model", "v1", {"config.json": b"{}"})
     blob = registry.put_blob(CONTENT)

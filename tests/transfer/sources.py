@@ -68,7 +68,7 @@ class MemorySource:
         self._hook = hook
         return self
 
-    def open(self, start: int, stop: int | None, /) -> MemoryBody:
+    def open(self, start: int, stop: int | None, /, *, briefly: bool = False) -> MemoryBody:
         self.opened.append((start, stop))
         if self._refusals:
             raise self._refusals.pop(0)

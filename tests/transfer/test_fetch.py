@@ -177,11 +177,11 @@ def test_a_broken_connection_is_resumed_at_the_next_byte(bench: Bench) -> None:
 
 def test_a_body_that_ends_early_is_resumed(bench: Bench) -> None:
     class EndsEarly(MemorySource):
-        def open(self, start: int, stop: int | None, /):  # type: ignore[no-untyped-def]
+        def open(self, start: int, stop: int | None, /, *, briefly: bool = False):  # type: ignore[no-untyped-def]
             whole = self.data
             self.data = whole[:700_000] if not self.opened else whole
             try:
-                return super().open(start, stop)
+                return super().open(start, stop, briefly=briefly)
             finally:
                 self.data = whole
 

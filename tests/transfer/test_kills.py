@@ -63,8 +63,8 @@ class Deadly:
         self._left = offset
         self._lock = Lock()
 
-    def open(self, start: int, stop: int | None, /) -> "DeadlyBody":
-        return DeadlyBody(self._source.open(start, stop), self.take)
+    def open(self, start: int, stop: int | None, /, *, briefly: bool = False) -> "DeadlyBody":
+        return DeadlyBody(self._source.open(start, stop, briefly=briefly), self.take)
 
     def take(self, wanted: int) -> int:
         """How many of so many bytes to read before the next look."""

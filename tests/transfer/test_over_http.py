@@ -1,8 +1,11 @@
 """The engine and the registry client together, over sockets and against every fault of a registry."""
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from math import inf
+from threading import Thread, current_thread
 
 import pytest
 
@@ -45,13 +48,23 @@ def stall_timeout() -> float:
 
 
 @pytest.fixture
-def serve(registry: EmbeddedRegistry, stall_timeout: float) -> Iterator[Serve]:
+def paused() -> dict[Thread, float]:
+    """The seconds that each thread would have slept between its tries to be answered."""
+    return defaultdict(float)
+
+
+@pytest.fixture
+def serve(registry: EmbeddedRegistry, stall_timeout: float, paused: dict[Thread, float]) -> Iterator[Serve]:
     """Puts a blob into the registry; the source to fetch it from."""
+
+    def pause(seconds: float) -> None:
+        paused[current_thread()] += seconds
+
     transport = Transport(stall_timeout=stall_timeout)
     client = Registry(
         transport=transport,
         node_keychain=Keychain.anonymous(),
-        retry=Retry(patience=10.0, sleep=lambda _: False),
+        retry=Retry(patience=10.0, sleep=pause),
         plain_http_hosts=(),
         loopback_plain_http=True,
     )
@@ -111,6 +124,30 @@ def test_a_range_that_is_answered_with_something_else_is_had_in_another_way(
     registry.faults.add(fault, path="*sha256*", times=3, when=lambda seen: "range" in seen.headers)
     bench.fetch(DATA, Packing.RAW, source=source)
     assert bench.content.read_bytes() == DATA
+
+
+@pytest.mark.parametrize("fault", [Fault(status=503), Fault(status=429, headers={"Retry-After": "9"})])
+def test_a_split_that_gets_no_ranges_keeps_nobody_waiting(
+    bench: Bench, registry: EmbeddedRegistry, serve: Serve, fault: Fault, paused: dict[Thread, float]
+) -> None:
+    bench.splitting = SPLIT
+    source = serve(DATA)
+    registry.faults.add(fault, path="*sha256*", times=inf, when=lambda seen: "range" in seen.headers)
+    bench.fetch(DATA, Packing.RAW, source=source)
+    assert bench.content.read_bytes() == DATA
+    assert max(paused.values(), default=0.0) <= 2.0
+
+
+def test_a_split_outlives_a_registry_that_is_busy_for_a_moment(
+    bench: Bench, registry: EmbeddedRegistry, serve: Serve
+) -> None:
+    bench.splitting = SPLIT
+    source = serve(DATA)
+    registry.faults.add(Fault(status=503), path=BLOBS, times=2, skip=8)
+    bench.fetch(DATA, Packing.RAW, source=source)
+    assert bench.content.read_bytes() == DATA
+    ranges = [seen.headers["range"].removeprefix("bytes=") for seen in registry.seen() if "range" in seen.headers]
+    assert all(int(stop) - int(start) < SMALL for start, stop in (one.split("-") for one in ranges))
 
 
 @pytest.mark.parametrize("stall_timeout", [0.5])

@@ -48,7 +48,7 @@ class Ranges(MemorySource):
         self._counts: dict[int, int] = {}
         self._lock = Lock()
 
-    def open(self, start: int, stop: int | None, /) -> MemoryBody:
+    def open(self, start: int, stop: int | None, /, *, briefly: bool = False) -> MemoryBody:
         with self._lock:
             number = self._counts[start] = self._counts.get(start, 0) + 1
             self.opened.append((start, stop))

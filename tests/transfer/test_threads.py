@@ -52,7 +52,7 @@ def test_a_connection_is_not_let_go_while_it_is_broken_off(bench: Bench) -> None
             gone.set()
 
     class Once(MemorySource):
-        def open(self, start: int, stop: int | None, /) -> MemoryBody:
+        def open(self, start: int, stop: int | None, /, *, briefly: bool = False) -> MemoryBody:
             return Body(self.data, self)
 
     closing: list[Future[None]] = []

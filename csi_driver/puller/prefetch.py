@@ -9,7 +9,7 @@ from typing import Protocol
 
 from csi_driver import log
 from csi_driver.cache.snapshots import Snapshot
-from csi_driver.errors import Stopping, Unavailable
+from csi_driver.errors import NoSpace, Stopping, Unavailable
 from csi_driver.inflight import Condition, Deadline, Dropped, Lock, Pool, Stop, Wait
 from csi_driver.metrics import Metrics
 from csi_driver.oci.policy import PullPolicy
@@ -110,7 +110,7 @@ class Prefetcher:
         idle = []
         for intent in self._due_intents():
             if intent.urgent:
-                self._urgent.submit(lambda intent=intent: self._resume(intent))  # type: ignore[misc]
+                self._submit(intent)
             else:
                 idle.append(intent)
         for intent in idle:
@@ -132,15 +132,24 @@ class Prefetcher:
         with self._lock:
             self._resumed = {each.key: self._resumed.get(each.key, _State()) for each in found}
             due = [each for each in found if self._resumed[each.key].due <= now and each.key not in self._resuming]
-            due = [each for each in due if not self._puller.is_under_way(each.key)]
-            self._resuming.update(each.key for each in due)
-        return due
+        return [each for each in due if not self._puller.is_under_way(each.key)]
 
     def _due_wishes(self) -> list[Wish]:
         now, wished = self._clock(), self._wishes()
         with self._lock:
             self._wished = {wish: self._wished.get(wish, _State()) for wish in wished}
             return [wish for wish in wished if self._wished[wish].due <= now]
+
+    def _submit(self, intent: Intent) -> None:
+        """Have the pull go on in a thread of its own, while others are looked after."""
+        with self._lock:
+            self._resuming.add(intent.key)
+        try:
+            self._urgent.submit(lambda: self._resume(intent))
+        except RuntimeError as error:  # no thread is to be had
+            with self._lock:
+                self._resuming.discard(intent.key)
+            self._put_off(intent, error)
 
     def _resume(self, intent: Intent) -> None:
         try:
@@ -149,11 +158,7 @@ class Prefetcher:
         except (Dropped, Stopping):
             return
         except Unavailable as error:
-            with self._lock:
-                state = self._resumed[intent.key] = self._later(self._resumed.get(intent.key, _State()))
-            if state.failures < _MOST_FAILURES:
-                self._intents.put(intent)
-            log.warning("a pull cannot be gone on with yet", reference=intent.reference, reason=error)
+            self._put_off(intent, error)
         except Exception as error:  # noqa: BLE001  whatever it was, it must hold up no other
             log.warning(
                 "a pull cannot be gone on with until a pod asks for it with its own credentials",
@@ -165,6 +170,18 @@ class Prefetcher:
         finally:
             with self._lock:
                 self._resuming.discard(intent.key)
+
+    def _put_off(self, intent: Intent, error: Exception) -> None:
+        """Try again after a pause, unless that was done for days."""
+        log.warning("a pull cannot be gone on with yet", reference=intent.reference, reason=error)
+        with self._lock:
+            state = self._resumed[intent.key] = self._later(self._resumed.get(intent.key, _State()))
+        if state.failures >= _MOST_FAILURES:
+            return
+        try:
+            self._intents.put(intent)
+        except (NoSpace, OSError) as failed:
+            log.warning("a pull is forgotten until a pod asks for it", reference=intent.reference, reason=failed)
 
     def _fulfil(self, wish: Wish) -> None:
         policy = PullPolicy.default_for(wish.reference)

@@ -1,5 +1,6 @@
 """Pulled ahead: in order, one after another, with pauses after failures; and what an earlier driver had begun."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +35,7 @@ class FakePuller:
         self.asked: list[PullRequest] = []
         self.resumed: list[Intent] = []
         self.under_way: set[str] = set()
+        self.before_failing: Callable[[], object] = lambda: None
 
     def ready(self, request: PullRequest, wait: Wait) -> Snapshot:
         self.asked.append(request)
@@ -56,6 +58,7 @@ class FakePuller:
 
     def _fail(self, reference: Reference) -> None:
         if error := self.errors.get(reference.tag or ""):
+            self.before_failing()
             raise error
 
 
@@ -191,6 +194,41 @@ def test_a_registry_that_cannot_be_reached_is_asked_again_later(bench: Bench) ->
         bench.work(after=HOUR)
     assert len(bench.puller.resumed) == 72
     assert list(bench.intents.all()) == []
+
+
+def test_pulls_that_get_no_thread_are_gone_on_with_later(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    for tag in ("one", "two"):
+        bench.intents.put(intent(tag, urgent=True))
+    bench.wished = (wish("a"),)
+    with monkeypatch.context() as context:
+        context.setattr(threading.Thread, "start", refuse)
+        assert bench.work() == ["a"]
+    assert bench.puller.resumed == []
+    bench.work(after=30)
+    eventually(lambda: {one.reference.tag for one in bench.puller.resumed} == {"one", "two"})
+
+
+def test_an_intent_that_cannot_be_kept_holds_up_no_other(
+    bench: Bench, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    wanted, away = tmp_path / "wanted", tmp_path / "away"
+    for tag in ("one", "two"):
+        bench.intents.put(intent(tag))
+        bench.puller.errors[tag] = Unavailable("down")
+    bench.puller.before_failing = lambda: wanted.rename(away) if wanted.exists() else None
+    bench.wished = (wish("a"),)
+    assert bench.work() == ["a"]
+    assert len(bench.puller.resumed) == 2
+    assert caplog.text.count("forgotten until a pod asks for it") == 2
+    away.rename(wanted)
+    for tag in ("one", "two"):
+        bench.intents.put(intent(tag))
+    bench.puller.errors.clear()
+    bench.work(after=30)
+    assert len(bench.puller.resumed) == 4
 
 
 def test_a_pull_that_needs_a_pods_credentials_waits_for_the_pod(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:

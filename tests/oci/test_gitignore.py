@@ -1,5 +1,6 @@
 """Gitignore patterns: the same answers as git gives, and never a hang."""
 
+import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -20,22 +21,36 @@ lines = st.builds(
     st.sampled_from(["", "/"]),
 )
 NAMES = ("a", "b", "ab", "*.b")
+NO_CONFIGURATION = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 FILES = ["/".join(names) for count in (1, 2, 3) for names in product(NAMES, repeat=count)]
 
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("repository")
-    subprocess.run(["git", "init", "--quiet", str(home)], check=True)
+    git(home, "init", "--quiet").check_returncode()
     return home
+
+
+def git(directory: Path, *arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:
+    """What git does without whatever this machine or its user has configured, such as files to ignore everywhere."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return subprocess.run(
+        ["git", "-C", str(directory), "-c", f"core.excludesFile={os.devnull}", *arguments],
+        env=inherited | NO_CONFIGURATION,
+        input=said,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def deciding(repository: Path, patterns: Sequence[str], files: Sequence[str]) -> Iterator[tuple[str, int, str]]:
     """Each file, with the number and the text of the pattern that decides about it in git; 0 where none does."""
     (repository / ".git/info/exclude").write_text("\n".join(patterns) + "\n")
-    asked = ["git", "-C", str(repository), "check-ignore", "--no-index", "--verbose", "--non-matching", "--stdin", "-z"]
-    said = subprocess.run(asked, input="\0".join(files), capture_output=True, text=True, check=False).stdout.split("\0")
-    for _, number, pattern, file in zip(*(iter(said[:-1]),) * 4, strict=True):
+    asked = ("check-ignore", "--no-index", "--verbose", "--non-matching", "--stdin", "-z")
+    answered = git(repository, *asked, said="\0".join(files)).stdout.split("\0")
+    for _, number, pattern, file in zip(*(iter(answered[:-1]),) * 4, strict=True):
         yield file, int(number or 0), pattern
 
 

@@ -276,6 +276,8 @@ def test_the_packed_chart_is_the_chart(helm: Helm, tmp_path: Path) -> None:
         {"rbac": {"secretNamespaces": [""]}},
         {"metrics": {"podMonitor": {"interval": "often"}}},
         {"csiDriver": {"tokenRequests": [{"expirationSeconds": 3600}]}},
+        {"podLabels": {"app.kubernetes.io/name": "ours"}},  # by which the DaemonSet knows its pods
+        {"podLabels": {"app.kubernetes.io/instance": "ours"}},
     ],
 )
 def test_values_that_mean_nothing_are_refused(helm: Helm, values: Values) -> None:

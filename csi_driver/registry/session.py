@@ -6,7 +6,7 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from csi_driver import log
-from csi_driver.errors import Unauthenticated
+from csi_driver.errors import Unauthenticated, Unavailable
 from csi_driver.inflight import Deadline
 from csi_driver.registry.access import Access, Grant
 from csi_driver.registry.answers import details, hiding, refusal, warnings
@@ -14,7 +14,7 @@ from csi_driver.registry.credential import Credential
 from csi_driver.registry.host import Host
 from csi_driver.registry.message import Answer, Payload, Request, Send
 from csi_driver.registry.redirect import follow
-from csi_driver.registry.retry import Retry, Transient
+from csi_driver.registry.retry import Retry, TooLate, Transient
 from csi_driver.registry.url import Url
 
 T = TypeVar("T")
@@ -62,8 +62,17 @@ class Session:
         """One try; raises as `ask` does, and `Transient` for what is worth another one.
 
         In two minutes, or by the request's own deadline if that is earlier, the last request that it takes has begun;
-        but an upload may have lasted for hours when its token turns out to have expired.
+        but an upload may have lasted for hours when its token turns out to have expired. It is `TooLate` only
+        when the request's own deadline has passed: a host with which a try takes two minutes has failed.
         """
+        try:
+            return self._try(request, what, also)
+        except TooLate as error:
+            if request.deadline.remaining() == 0:
+                raise
+            raise Unavailable(str(error)) from error
+
+    def _try(self, request: Request, what: str, also: tuple[int, ...]) -> Answer:
         if not isinstance(request.body, Payload):
             request = replace(request, deadline=_until(request))
         grant = self._access.grant(_until(request))

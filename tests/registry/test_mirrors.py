@@ -11,10 +11,17 @@ import pytest
 from csi_driver.errors import ContentMismatch, NotFound, Unauthenticated, Unavailable, UnsupportedArtifact
 from csi_driver.inflight import Deadline
 from csi_driver.oci.digest import Digest
+from csi_driver.registry.access import Access
 from csi_driver.registry.client import Repository
+from csi_driver.registry.host import Capability, Host
 from csi_driver.registry.keychain import Keychain
 from csi_driver.registry.message import Answer, Request
+from csi_driver.registry.outages import Outages
 from csi_driver.registry.redirect import ALL_HOPS_SECONDS, follow
+from csi_driver.registry.retry import Retry, TooLate
+from csi_driver.registry.route import Route
+from csi_driver.registry.session import Session
+from csi_driver.registry.tokens import Tokens
 from csi_driver.registry.url import Url
 from tests.fixtures.access import basic
 from tests.fixtures.faults import Fault
@@ -380,6 +387,29 @@ def test_a_request_that_is_too_late_says_nothing_of_the_mirror(
         repository.manifest("v1", Deadline(0.0))
     assert repository.manifest("v1").body == mirror.manifest("team/model", "v1")
     assert registry.requests == []
+
+
+def test_a_mirror_that_uses_up_the_time_of_one_try_is_left_out_for_a_while() -> None:
+    """As with a slow token service: else each range of each layer would wait for it again, two minutes long."""
+    asked: list[str] = []
+
+    def send(request: Request) -> Answer:
+        asked.append(request.url.authority)
+        if request.url.authority == "mirror.example":
+            raise TooLate("no time is left to ask tokens.example")
+        return Answer(request.url, 200, {})
+
+    def session(host: Host) -> Session:
+        tokens = Tokens(send=send)
+        access = Access(host=host, repository="m", actions="pull", credentials=[], renewed=list, tokens=tokens)
+        return Session(send=send, retry=Retry(), access=access, host=host, repository="m", name="r.example/m")
+
+    mirror = Host(Url.parse("https://mirror.example/v2"), namespace="r.example")
+    sessions = [session(mirror), session(Host(Url.parse("https://r.example/v2")))]
+    route = Route(sessions=sessions, outages=Outages(), retry=Retry(), name="r.example/m")
+    for _ in range(2):
+        route.ask(Capability.PULL, lambda one: one.send(Request("GET", one.url("blobs/x")), "a blob"))
+    assert asked == ["mirror.example", "r.example", "r.example"]
 
 
 def test_redirects_share_one_deadline(client: Client, registry: EmbeddedRegistry) -> None:

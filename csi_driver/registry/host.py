@@ -19,6 +19,7 @@ class Capability(StrEnum):
 
 
 ALL = frozenset(Capability)
+_LEAST_SECRET = 8  # letters of a header whose name does not say whether it is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,13 @@ class Host:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
     namespace: str = ""
     connect_timeout: float | None = None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What of the headers must not be shown: credentials, and what is long enough to be one, unlike `true`."""
+        sent = self.headers.get("authorization", "")
+        long = (value for value in self.headers.values() if len(value) >= _LEAST_SECRET)
+        return (sent, sent.rpartition(" ")[2], *long)
 
     @property
     def is_mirror(self) -> bool:

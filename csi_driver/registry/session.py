@@ -105,8 +105,7 @@ class Session:
         answer = follow(self._send, self._addressed(request, grant))
         if answer.status != 401 or not self._is_own(answer.url):
             self._access.accepted(grant)
-        own = self.host.headers
-        answer = hiding(answer, (*grant.secrets, *own.values(), own.get("authorization", "").rpartition(" ")[2]))
+        answer = hiding(answer, (*grant.secrets, *self.host.secrets))
         for text in warnings(answer):
             if text not in self._warnings:
                 self._warnings.add(text)

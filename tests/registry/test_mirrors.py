@@ -331,9 +331,17 @@ def test_headers_and_a_path_of_a_mirror_go_to_it_and_no_further(
         told = {(seen.server, *(seen.headers.get(name) for name in names)) for seen in mirror.requests}
         assert told == {("registry", "a, b", "Basic bWU6"), ("storage", None, None)}
         assert registry.requests == []
-        mirror.faults.add(Fault(status=400, body=b"no Basic bWU6 for a, b"), path=MANIFESTS)
-        with pytest.raises(NotFound, match=r"answered 400 \(no \*\*\* for \*\*\*\)"):
-            repository.manifest("v1")
+
+
+def test_headers_that_a_mirror_echoes_are_told_when_they_are_too_short_for_secrets(
+    client: Client, registry: EmbeddedRegistry, mirror: EmbeddedRegistry, tmp_path: Path
+) -> None:
+    headers = 'authorization = "Basic bWU6"\nX-Key = "k3y-0f-me"\nX-Cache = "true"\n'
+    write_hosts(tmp_path, registry.host, f'[host."{mirror.url}".header]\n{headers}')
+    repository = client.repository(registry.reference("team/model", "v1"), hosts_dir=tmp_path)
+    mirror.faults.add(Fault(status=400, body=b"it is true: neither Basic bWU6, bWU6 nor k3y-0f-me"), path=MANIFESTS)
+    with pytest.raises(NotFound, match=r"answered 400 \(it is true: neither \*\*\*, \*\*\* nor \*\*\*\)"):
+        repository.manifest("v1")
 
 
 def test_another_server_takes_the_registrys_place_and_has_all_its_tries(

@@ -146,7 +146,7 @@ class Prefetcher:
             self._resuming.add(intent.key)
         try:
             self._urgent.submit(lambda: self._resume(intent))
-        except RuntimeError as error:  # no thread is to be had
+        except (RuntimeError, MemoryError) as error:  # no thread is to be had
             with self._lock:
                 self._resuming.discard(intent.key)
             self._put_off(intent, error)

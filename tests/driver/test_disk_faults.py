@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +52,11 @@ def test_files_that_cannot_be_read_any_more_keep_no_driver_from_serving(
     assert [path for path in spoilt if path.is_symlink()] == []
 
 
+def remount(disk: Path, how: str) -> None:
+    """As the kernel would; by itself mount(8) repeats what the mount had, which a user namespace does not allow it."""
+    subprocess.run(["mount", "--options-mode", "ignore", "-o", f"remount,{how}", disk], check=True)
+
+
 def test_a_disk_that_has_become_read_only_takes_nothing_from_pods_and_keeps_none_from_leaving(
     node: Node, models: list[str]
 ) -> None:
@@ -62,19 +68,19 @@ def test_a_disk_that_has_become_read_only_takes_nothing_from_pods_and_keeps_none
         for pod in ("a", "b"):
             driver.publish(pod, models[0])
         eventually(lambda: not any((node.root / "wanted").iterdir()))
-        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        remount(disk, "ro")
         driver.unpublish("a")
         assert not node.target("a").exists()
         assert content(node.target("b")) == MODEL
         with pytest.raises(DriverError, match="Read-only file system"):
             driver.publish("c", models[0])
         assert not node.target("c").exists()
-        subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+        remount(disk, "rw")
         assert content(driver.publish("c", models[0])) == MODEL
         assert content(driver.publish("a", models[0])) == MODEL
-        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        remount(disk, "ro")
         driver.unpublish("a")
-        subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+        remount(disk, "rw")
     with node.driver() as driver:
         assert {volume.volume_id for volume in Records(node.root / "volumes").all()} == {"csi-b", "csi-c"}
         for pod in ("b", "c"):

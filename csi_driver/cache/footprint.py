@@ -6,11 +6,14 @@ from pathlib import Path
 
 from csi_driver.cache.room import Room
 from csi_driver.host.directories import Directories, walk
-from csi_driver.host.files import BLOCK
+from csi_driver.host.files import BLOCK, is_lost
 
 
 def room_of(roots: Sequence[Path]) -> Room:
-    """The room that would be had by removing them all: a file counts if every name it has lies below one of them."""
+    """The room that would be had by removing them all: a file counts if every name it has lies below one of them.
+
+    What the disk gives no answer about counts as nothing.
+    """
     inodes = blocks = 0
     names: dict[int, int] = {}  # of files with several: those that were not met yet
     for root in roots:
@@ -19,12 +22,18 @@ def room_of(roots: Sequence[Path]) -> Room:
                 for listing in walk(directories):
                     inodes += 1
                     for entry in listing.others:
-                        status = entry.stat(follow_symlinks=False)
+                        try:
+                            status = entry.stat(follow_symlinks=False)
+                        except OSError as error:
+                            if not is_lost(error):
+                                raise
+                            continue
                         left = names.get(status.st_ino, status.st_nlink) - 1 if stat.S_ISREG(status.st_mode) else 0
                         names[status.st_ino] = left
                         if left == 0:
                             del names[status.st_ino]
                             inodes, blocks = inodes + 1, blocks + status.st_blocks
-        except FileNotFoundError:
-            continue  # removed while it was looked at
+        except OSError as error:
+            if not is_lost(error):  # as it is if removed while it was looked at
+                raise
     return Room(blocks * BLOCK, inodes)

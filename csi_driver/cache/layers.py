@@ -47,12 +47,12 @@ class Layers:
         """The layer's file, or the directory it was unpacked to; None if it is not here, whole and verified."""
         place = self._places.layer(layer)
         path = place / "content" if layer.is_tree else place
-        return path if os.path.exists(path) else None  # nor is what the disk gives no answer about
+        return path if files.exists(path) else None
 
     def skeleton(self, layer: LayerId) -> Path | None:
         """The file from which, together with its content, an unpacked layer's blob can be put together again."""
         path = self._places.layer(layer) / "skeleton"
-        return path if layer.is_tree and os.path.exists(path) else None
+        return path if layer.is_tree and files.exists(path) else None
 
     def ingest(self, layer: LayerId, registry: str = "") -> Path:
         """A private directory to receive the layer in, with what an earlier attempt left there.
@@ -61,10 +61,10 @@ class Layers:
         """
         path = self._places.ingest(layer)
         source = path / _REGISTRY
-        if path.exists() and _registry_of(path) != registry:
+        if files.exists(path) and _registry_of(path) != registry:
             files.remove_tree(path)
         files.make_directory_anywhere(path, 0o700)
-        if not source.exists():
+        if not files.exists(source):
             files.write_for_this_boot(source, registry.encode())
         return path
 
@@ -112,7 +112,7 @@ class Layers:
         """
         unfinished = dict(self.ingests())
         whole = dict(self.all())
-        gone = [layer for layer in unfinished if layer in whole and not self._places.ingest(layer).exists()]
+        gone = [layer for layer in unfinished if layer in whole and not files.exists(self._places.ingest(layer))]
         return whole, {layer: held for layer, held in unfinished.items() if layer not in gone}
 
     def all(self) -> list[tuple[LayerId, Held]]:
@@ -125,7 +125,7 @@ class Layers:
             except ValueError:
                 continue  # nothing of ours
             except OSError as error:
-                if not _is_lost(error):  # as what was given up meanwhile is
+                if not files.is_lost(error):  # as what was given up meanwhile is
                     raise
         here = {layer for layer, _ in found}
         with self._lock:
@@ -175,11 +175,6 @@ def _registry_of(ingest: Path) -> str | None:
         return None
 
 
-def _is_lost(error: OSError) -> bool:
-    """Whether what was looked at is not here any more, or behind a fault of the disk."""
-    return error.errno == errno.ENOENT or error.errno in files.DISK_FAULTS
-
-
 def _finish_file(path: Path, mode: int | None, mtime_ns: int | None) -> None:
     path.chmod(file_mode(mode))
     if mtime_ns is not None:
@@ -196,11 +191,11 @@ def _named(directory: Path) -> Iterator[tuple[LayerId, Path]]:
 
 
 def _is_hopeless(path: Path) -> bool:
-    return not any((path / journal).exists() for journal in _JOURNALS)
+    return not any(files.exists(path / journal) for journal in _JOURNALS)
 
 
 def _usage(path: Path) -> Held:
-    """What a directory with all below it takes; nothing if it is missing."""
+    """What a directory with all below it takes, as far as the disk tells; nothing if it is missing."""
     total, inodes, since = 0, 0, 0.0
     seen: set[int] = set()
     try:
@@ -212,7 +207,7 @@ def _usage(path: Path) -> Held:
                     try:
                         status = entry.stat(follow_symlinks=False)
                     except OSError as error:
-                        if not _is_lost(error):  # as the journal of a layer is that has just got its name
+                        if not files.is_lost(error):  # as the journal of a layer is that has just got its name
                             raise
                         continue
                     if status.st_ino not in seen:
@@ -222,6 +217,7 @@ def _usage(path: Path) -> Held:
                         seen.add(status.st_ino)
                     if not listing.path and stat.S_ISREG(status.st_mode):
                         since = max(since, status.st_mtime)
-    except (FileNotFoundError, NotADirectoryError):
-        pass  # published, discarded or written to while it was looked at
+    except OSError as error:
+        if not files.is_lost(error):  # as it is if published, discarded or written to while it was looked at
+            raise
     return Held(total, since, inodes)

@@ -26,7 +26,7 @@ class Origins:
 
     def has(self, layer: LayerId, registry: str) -> bool:
         """Whether the registry has served the layer."""
-        return self._path(layer, registry).exists()
+        return files.exists(self._path(layer, registry))
 
     def expire(self, older_than_seconds: float, *, keep: Collection[LayerId]) -> int:
         """Forget what was served so long ago and is not among the layers to keep; returns how many."""

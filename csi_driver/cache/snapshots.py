@@ -133,7 +133,7 @@ class Snapshots:
             try:
                 return self._read(key)
             except FileNotFoundError as error:
-                if not place.exists():
+                if not files.exists(place):
                     return None
                 reason: Exception = error
             except ValueError as error:

@@ -21,7 +21,7 @@ from csi_driver.cache.quarantine import Quarantine
 from csi_driver.cache.room import Room
 from csi_driver.cache.snapshots import Snapshot, Snapshots, SnapshotSpec
 from csi_driver.cache.space import Need, Space
-from csi_driver.cache.trash import Trash
+from csi_driver.cache.trash import Trash, failures_told
 from csi_driver.errors import DriverError
 from csi_driver.host import files
 from csi_driver.host.ext4 import spread
@@ -105,7 +105,12 @@ class Cache:
         return self._layers.ingest(layer, registry)
 
     def commit(self, layer: LayerId, *, mode: int | None = None, mtime_ns: int | None = None) -> Path:
-        """Give what was received and verified its final name; see `Layers.commit`."""
+        """Give what was received and verified its final name; see `Layers.commit`.
+
+        What has that name, and yet is not here as the disk does not give it back, makes room for it.
+        """
+        if self._layers.get(layer) is None:
+            self._trash.take([self.places.layer(layer)])
         return self._layers.commit(layer, mode=mode, mtime_ns=mtime_ns)
 
     def discard(self, layer: LayerId) -> None:
@@ -238,7 +243,9 @@ class Cache:
         Unfinished layers with a journal stay, to be gone on with. For the start, before anything else uses the cache.
         """
         staged = self.places.ingests.glob(f"{STAGED}*")
-        self._trash.take((*staged, *self._layers.hopeless(), *self._layers.superseded(self.is_served)))
+        for path in (*staged, *self._layers.hopeless(), *self._layers.superseded(self.is_served)):
+            with failures_told():  # one that the disk does not let go of keeps no driver from serving
+                self._trash.take([path])
         for directory in self.places.written_into:
             files.remove_temporaries(directory)
         self.quarantine.give_up_incomplete()
@@ -314,8 +321,8 @@ class Cache:
 def _prepare(places: Places) -> None:
     places.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        found = places.version.read_text(encoding="ascii", errors="replace").strip()
-    except FileNotFoundError:
+        found = files.read(places.version).decode("ascii", errors="replace").strip()
+    except (FileNotFoundError, files.Unreadable):
         files.write_atomically(places.version, f"{VERSION}\n".encode())
     else:
         if found != str(VERSION):

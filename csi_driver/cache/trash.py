@@ -54,7 +54,7 @@ class Trash:
         self._hurry(1)
         try:
             for path in sorted(self._directory.iterdir()):
-                with self._removing, _failures_told():
+                with self._removing, failures_told():
                     files.remove_tree(path)
             with self._removing:
                 pass  # a name goes before its blocks do: what the sweeper was at when the names were read is gone, too
@@ -69,7 +69,7 @@ class Trash:
         with stop.calling(self._wake):
             while self._waits_for_more(stop):
                 for path in sorted(self._directory.iterdir()):
-                    with _failures_told():
+                    with failures_told():
                         self._remove_slowly(path, stop)
 
     def _remove_slowly(self, path: Path, stop: Stop) -> None:
@@ -112,7 +112,7 @@ class Trash:
 
 
 @contextmanager
-def _failures_told() -> Iterator[None]:
+def failures_told() -> Iterator[None]:
     """What cannot be removed stays, and keeps nothing else from being removed."""
     try:
         yield

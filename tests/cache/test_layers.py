@@ -24,7 +24,9 @@ from tests.cache.shelf import (
     receive_raw,
     receive_tree,
     shown,
+    tree_layer,
 )
+from tests.fixtures.badblocks import damage, spoil
 
 
 def test_a_layer_is_absent_until_it_is_committed(cache: Cache) -> None:
@@ -215,20 +217,67 @@ def test_a_layer_whose_inode_is_damaged_is_missing_and_nothing_else_is(
     for layer in (damaged, whole):
         assemble(cache, layer.path or "", layer)
     assemble(cache, "description", whole)
-    faulty = {cache.places.layer(LayerId.of(damaged)), cache.places.snapshot("description") / "snapshot.json"}
-    stat_of = os.stat
-
-    def refuse(path: Any, **options: Any) -> os.stat_result:
-        if path in faulty:
-            raise OSError(errno.EUCLEAN, os.strerror(errno.EUCLEAN), str(path))
-        return stat_of(path, **options)
-
-    monkeypatch.setattr(os, "stat", refuse)
-    inventory = cache.inventory()
-    assert list(inventory.layers) == [LayerId.of(whole)]
+    places = cache.places
+    damage(monkeypatch, places.layer(LayerId.of(damaged)), places.snapshot("description") / "snapshot.json")
+    for _ in range(2):  # what was set aside at the first look is there at the second
+        inventory = cache.inventory()
+        assert list(inventory.layers) == [LayerId.of(whole)]
     assert cache.layer(LayerId.of(damaged)) is None
     cache.recover()
     assert [snapshot.key for snapshot in cache.snapshots()] == ["whole"]
+    cache.collect()
+
+
+@pytest.mark.parametrize("place", ["", "journal", "content", "registry"])
+def test_an_unfinished_layer_whose_inode_is_damaged_keeps_nobody_from_looking(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    staged = cache.ingest(LayerId.of(tree_layer({})), "registry.local")
+    (staged / "content").mkdir()
+    (staged / "journal").write_bytes(b"")
+    whole = LayerId.of(bring_raw(cache, "whole", b"whole"))
+    damage(monkeypatch, staged / place)
+    assert list(cache.inventory().layers) == [whole]
+    cache.recover()
+    cache.collect()
+
+
+def test_a_registry_whose_note_is_damaged_has_to_serve_the_layer_again(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = LayerId.of(bring_raw(cache, "weights", b"weights"))
+    cache.served(layer, "registry.local")
+    [note] = cache.places.origins.iterdir()
+    damage(monkeypatch, note)
+    assert not cache.is_served(layer, "registry.local")
+
+
+def test_a_layer_is_not_missing_because_memory_is(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = LayerId.of(bring_raw(cache, "weights", b"weights"))
+
+    def exhausted(path: Any, **_: Any) -> os.stat_result:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", exhausted)
+        with pytest.raises(OSError, match=os.strerror(errno.ENOMEM)):
+            cache.layer(layer)
+    assert cache.layer(layer)
+
+
+def test_a_tree_whose_content_is_damaged_comes_anew(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {"a/b": b"data"}
+    layer = LayerId.of(bring_tree(cache, files))
+    damage(monkeypatch, cache.places.layer(layer) / "content")
+    assert cache.layer(layer) is None
+    assert LayerId.of(bring_tree(cache, files)) == layer
+    assert cache.layer(layer)
+
+
+def test_a_layout_number_that_cannot_be_read_is_written_anew(cache: Cache) -> None:
+    spoil(cache.places.version)
+    assert new_cache(cache.places.root).inventory().layers == {}
+    assert cache.places.version.read_text() == "1\n"
 
 
 def test_a_tree_that_loses_its_journal_while_it_is_measured_counts_in_full(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from csi_driver.cache.room import Room
 from csi_driver.host.directories import Directories, walk
-from csi_driver.host.files import BLOCK, is_lost
+from csi_driver.host.faults import is_lost
+from csi_driver.host.files import BLOCK
 
 
 def room_of(roots: Sequence[Path]) -> Room:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from csi_driver.cache.layout import LayerId, Places
 from csi_driver.cache.room import Room
-from csi_driver.host import files
+from csi_driver.host import faults, files
 from csi_driver.host.directories import Directories, walk
 from csi_driver.inflight import Lock
 from csi_driver.oci.layer import file_mode
@@ -47,12 +47,12 @@ class Layers:
         """The layer's file, or the directory it was unpacked to; None if it is not here, whole and verified."""
         place = self._places.layer(layer)
         path = place / "content" if layer.is_tree else place
-        return path if files.exists(path) else None
+        return path if faults.exists(path) else None
 
     def skeleton(self, layer: LayerId) -> Path | None:
         """The file from which, together with its content, an unpacked layer's blob can be put together again."""
         path = self._places.layer(layer) / "skeleton"
-        return path if layer.is_tree and files.exists(path) else None
+        return path if layer.is_tree and faults.exists(path) else None
 
     def ingest(self, layer: LayerId, registry: str = "") -> Path:
         """A private directory to receive the layer in, with what an earlier attempt left there.
@@ -61,10 +61,10 @@ class Layers:
         """
         path = self._places.ingest(layer)
         source = path / _REGISTRY
-        if files.exists(path) and _registry_of(path) != registry:
+        if faults.exists(path) and _registry_of(path) != registry:
             files.remove_tree(path)
         files.make_directory_anywhere(path, 0o700)
-        if not files.exists(source):
+        if not faults.exists(source):
             files.write_for_this_boot(source, registry.encode())
         return path
 
@@ -112,7 +112,7 @@ class Layers:
         """
         unfinished = dict(self.ingests())
         whole = dict(self.all())
-        gone = [layer for layer in unfinished if layer in whole and not files.exists(self._places.ingest(layer))]
+        gone = [layer for layer in unfinished if layer in whole and not faults.exists(self._places.ingest(layer))]
         return whole, {layer: held for layer, held in unfinished.items() if layer not in gone}
 
     def all(self) -> list[tuple[LayerId, Held]]:
@@ -125,7 +125,7 @@ class Layers:
             except ValueError:
                 continue  # nothing of ours
             except OSError as error:
-                if not files.is_lost(error):  # as what was given up meanwhile is
+                if not faults.is_lost(error):  # as what was given up meanwhile is
                     raise
         here = {layer for layer, _ in found}
         with self._lock:
@@ -170,7 +170,7 @@ class Layers:
 def _registry_of(ingest: Path) -> str | None:
     """Which registry an unfinished layer comes from; None where that is lost, as by a power cut: nothing is synced."""
     try:
-        return files.read(ingest / _REGISTRY).decode()
+        return faults.read(ingest / _REGISTRY).decode()
     except (FileNotFoundError, ValueError):
         return None
 
@@ -191,7 +191,7 @@ def _named(directory: Path) -> Iterator[tuple[LayerId, Path]]:
 
 
 def _is_hopeless(path: Path) -> bool:
-    return not any(files.exists(path / journal) for journal in _JOURNALS)
+    return not any(faults.exists(path / journal) for journal in _JOURNALS)
 
 
 def _usage(path: Path) -> Held:
@@ -207,7 +207,7 @@ def _usage(path: Path) -> Held:
                     try:
                         status = entry.stat(follow_symlinks=False)
                     except OSError as error:
-                        if not files.is_lost(error):  # as the journal of a layer is that has just got its name
+                        if not faults.is_lost(error):  # as the journal of a layer is that has just got its name
                             raise
                         continue
                     if status.st_ino not in seen:
@@ -218,6 +218,6 @@ def _usage(path: Path) -> Held:
                     if not listing.path and stat.S_ISREG(status.st_mode):
                         since = max(since, status.st_mtime)
     except OSError as error:
-        if not files.is_lost(error):  # as it is if published, discarded or written to while it was looked at
+        if not faults.is_lost(error):  # as it is if published, discarded or written to while it was looked at
             raise
     return Held(total, since, inodes)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from csi_driver.cache.layout import Places
 from csi_driver.errors import ContentMismatch
-from csi_driver.host import files
+from csi_driver.host import faults, files
 from csi_driver.oci.digest import Digest
 
 _MOST_IDLE = 256 << 20  # bytes of manifests that no snapshot was made of
@@ -36,10 +36,10 @@ class Manifests:
         """The body; None if it is not here, or is damaged, in which case it is removed."""
         path = self._places.manifest(digest)
         try:
-            body = files.read(path)
+            body = faults.read(path)
         except FileNotFoundError:
             return None
-        except files.Unreadable:
+        except faults.Unreadable:
             body = b""  # which no manifest is
         if Digest.of(body, digest.algorithm) != digest:
             path.unlink(missing_ok=True)

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from csi_driver.cache.layout import LayerId
-from csi_driver.host import files
+from csi_driver.host import faults, files
 
 
 class Origins:
@@ -26,7 +26,7 @@ class Origins:
 
     def has(self, layer: LayerId, registry: str) -> bool:
         """Whether the registry has served the layer."""
-        return files.exists(self._path(layer, registry))
+        return faults.exists(self._path(layer, registry))
 
     def expire(self, older_than_seconds: float, *, keep: Collection[LayerId]) -> int:
         """Forget what was served so long ago and is not among the layers to keep; returns how many."""

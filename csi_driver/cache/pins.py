@@ -9,7 +9,7 @@ from pathlib import Path
 from csi_driver import log
 from csi_driver.cache.snapshots import Snapshot
 from csi_driver.errors import InvalidRequest
-from csi_driver.host import files
+from csi_driver.host import faults, files
 from csi_driver.oci.digest import Digest
 from csi_driver.oci.reference import Reference
 
@@ -82,7 +82,7 @@ class Pins:
     def _files(self) -> Iterator[tuple[Path, Pin]]:
         for path in sorted(self._directory.glob("*.json")):
             try:
-                yield path, _decoded(files.read(path))
+                yield path, _decoded(faults.read(path))
             except FileNotFoundError:
                 continue
             except (ValueError, KeyError, TypeError) as error:

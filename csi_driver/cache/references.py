@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from csi_driver.host import files
+from csi_driver.host import faults, files
 from csi_driver.oci.digest import Digest
 
 _FORMAT = 1
@@ -44,7 +44,7 @@ class References:
     def recall(self, reference: str, fingerprint: str) -> Remembered | None:
         """What was remembered last, if anything."""
         try:
-            record = json.loads(files.read(self._path(reference, fingerprint)))
+            record = json.loads(faults.read(self._path(reference, fingerprint)))
             if record["format"] != _FORMAT or record["reference"] != reference:
                 return None
             return Remembered(Digest.parse(record["digest"]), float(record["seen_at"]))
@@ -64,7 +64,7 @@ class References:
         found: dict[str, set[Digest]] = {}
         for path in self._directory.glob("*.json"):
             with suppress(*_NO_MEMORY):
-                record = json.loads(files.read(path))
+                record = json.loads(faults.read(path))
                 found.setdefault(str(record["reference"]), set()).add(Digest.parse(record["digest"]))
         return found
 
@@ -84,7 +84,7 @@ class References:
 
     def _name(self, path: Path) -> str:
         with suppress(*_NO_MEMORY):
-            return str(json.loads(files.read(path))["reference"])
+            return str(json.loads(faults.read(path))["reference"])
         return ""
 
     def _path(self, reference: str, fingerprint: str) -> Path:

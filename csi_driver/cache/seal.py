@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from csi_driver.errors import ContentMismatch
 from csi_driver.host.directories import Directories, Listing, walk
-from csi_driver.host.files import DISK_FAULTS
+from csi_driver.host.faults import DISK_FAULTS
 
 if TYPE_CHECKING:
     from hashlib import _Hash

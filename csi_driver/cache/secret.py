@@ -3,7 +3,7 @@
 import secrets
 from pathlib import Path
 
-from csi_driver.host import files
+from csi_driver.host import faults, files
 
 _BYTES = 32
 
@@ -11,8 +11,8 @@ _BYTES = 32
 def secret(path: Path) -> bytes:
     """The key that is kept at `path`; a new one where there is none, or it cannot be read."""
     try:
-        known = files.read(path)
-    except (FileNotFoundError, files.Unreadable):
+        known = faults.read(path)
+    except (FileNotFoundError, faults.Unreadable):
         known = b""
     if len(known) == _BYTES:
         return known

@@ -15,7 +15,7 @@ from csi_driver.cache.footprint import room_of
 from csi_driver.cache.layout import LayerId, Places
 from csi_driver.cache.room import Room
 from csi_driver.errors import NoSpace
-from csi_driver.host import files
+from csi_driver.host import faults, files
 from csi_driver.oci.digest import Digest
 from csi_driver.oci.layer import GeneratedFile, Layer
 from csi_driver.oci.selection import Selection
@@ -133,7 +133,7 @@ class Snapshots:
             try:
                 return self._read(key)
             except FileNotFoundError as error:
-                if not files.exists(place):
+                if not faults.exists(place):
                     return None
                 reason: Exception = error
             except ValueError as error:
@@ -161,8 +161,8 @@ class Snapshots:
     def _read(self, key: str) -> Snapshot:
         place = self._places.snapshot(key)
         description = place / "snapshot.json"
-        content = files.read(description)
-        with files.faults_named():
+        content = faults.read(description)
+        with faults.faults_named():
             last_used = description.stat().st_mtime
         return Snapshot.decode(content, key=key, tree=place / "tree", last_used=last_used)
 

@@ -23,7 +23,7 @@ from csi_driver.cache.snapshots import Snapshot, Snapshots, SnapshotSpec
 from csi_driver.cache.space import Need, Space
 from csi_driver.cache.trash import Trash, failures_told
 from csi_driver.errors import DriverError
-from csi_driver.host import files
+from csi_driver.host import faults, files
 from csi_driver.host.ext4 import spread
 from csi_driver.inflight import Stop
 from csi_driver.oci.digest import Digest
@@ -321,8 +321,8 @@ class Cache:
 def _prepare(places: Places) -> None:
     places.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        found = files.read(places.version).decode("ascii", errors="replace").strip()
-    except (FileNotFoundError, files.Unreadable):
+        found = faults.read(places.version).decode("ascii", errors="replace").strip()
+    except (FileNotFoundError, faults.Unreadable):
         files.write_atomically(places.version, f"{VERSION}\n".encode())
     else:
         if found != str(VERSION):

@@ -17,9 +17,6 @@ from csi_driver.host.kernel import Kernel
 
 _TEMPORARY = ".new-"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-DISK_FAULTS = frozenset({errno.EIO, errno.EBADMSG, errno.EUCLEAN, errno.ENODATA})
-"""What a disk or filesystem that is damaged in one place answers there, now and later."""
-_MISSING = (errno.ENOENT, errno.ENOTDIR)
 BLOCK = 512
 """Bytes; the unit of st_blocks, whatever the filesystem's own (stat(3type))."""
 _FEW_DIRECTORIES = 8
@@ -47,43 +44,6 @@ def usage(path: Path) -> Usage:
         inodes_total=numbers.f_files,
         inodes_free=numbers.f_ffree,
     )
-
-
-class Unreadable(ValueError):
-    """The disk does not give a file back any more: what was in it is as lost as if it were damaged."""
-
-
-def read(path: Path) -> bytes:
-    """All that is in a file. Raises `FileNotFoundError`, `Unreadable` at a fault of the disk, and other `OSError`."""
-    with faults_named():
-        return path.read_bytes()
-
-
-@contextmanager
-def faults_named() -> Iterator[None]:
-    """Turn a fault of the disk into `Unreadable`; let other failures pass."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in DISK_FAULTS:
-            raise
-        raise Unreadable(f"the disk cannot read it ({error.strerror})") from error
-
-
-def is_lost(error: OSError) -> bool:
-    """Whether what was looked for is not there, or behind a fault of the disk: nobody will get it back either way."""
-    return error.errno in _MISSING or error.errno in DISK_FAULTS
-
-
-def exists(path: Path) -> bool:
-    """Whether something is there and the disk gives it back; failures that may pass, as of memory, are raised."""
-    try:
-        path.stat()
-    except OSError as error:
-        if not is_lost(error):
-            raise
-        return False
-    return True
 
 
 class full_disk_named:  # noqa: N801  it is used like a function, and made for every file of an archive

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from csi_driver import log
 from csi_driver.errors import InvalidRequest
-from csi_driver.host import files
+from csi_driver.host import faults, files
 from csi_driver.oci.digest import Digest
 from csi_driver.oci.reference import Reference
 from csi_driver.oci.selection import Selection
@@ -91,7 +91,7 @@ class Intents:
 
     def _read(self, path: Path) -> Intent | None:
         try:
-            return Intent.decode(files.read(path))
+            return Intent.decode(faults.read(path))
         except FileNotFoundError:
             return None
         except ValueError as error:

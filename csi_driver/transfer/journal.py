@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from csi_driver.host import files
+from csi_driver.host import faults, files
 from csi_driver.transfer.source import Blob
 
 _LINE = re.compile(rb"([0-9]{1,20}) ([0-9a-f]{8})\n")
@@ -77,8 +77,8 @@ def _read(path: Path, blob: Blob) -> tuple[int, list[Checkpoint]]:
     """
     title, found = _title(blob), list[Checkpoint]()
     try:
-        data = files.read(path)
-    except (FileNotFoundError, files.Unreadable):
+        data = faults.read(path)
+    except (FileNotFoundError, faults.Unreadable):
         return 0, found
     if not data.startswith(title):
         return 0, found

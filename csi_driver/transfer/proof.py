@@ -10,7 +10,7 @@ from pathlib import Path
 from csi_driver.errors import ContentMismatch, UnsupportedArtifact
 from csi_driver.host.direct import ALIGNMENT, page_aligned
 from csi_driver.host.directories import Directories, walk
-from csi_driver.host.files import DISK_FAULTS
+from csi_driver.host.faults import DISK_FAULTS
 from csi_driver.oci.digest import Digest
 from csi_driver.oci.layer import file_mode
 from csi_driver.transfer.blocks import Blocks

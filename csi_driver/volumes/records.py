@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from csi_driver import log
-from csi_driver.host import files
+from csi_driver.host import faults, files
 from csi_driver.volumes.volume import Volume
 
 _DAMAGED = ".damaged"
@@ -62,7 +62,7 @@ class Records:
 
     def _read(self, path: Path) -> Volume | None:
         try:
-            return Volume.decode(files.read(path))
+            return Volume.decode(faults.read(path))
         except (FileNotFoundError, IsADirectoryError):  # the Go driver kept its volumes in directories here
             return None
         except ValueError as error:

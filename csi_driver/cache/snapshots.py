@@ -143,11 +143,16 @@ class Snapshots:
         return None
 
     def set_aside(self, key: str, reason: str) -> bool:
-        """Nobody finds the snapshot any more but who shows it already; whether it was here."""
+        """Nobody finds the snapshot any more but who shows it already; whether it was here, and could be renamed."""
         place = self._places.snapshot(key)
         with suppress(OSError, NoSpace):  # people read it; the snapshot must go all the same
             files.write_for_this_boot(place / _REASON, reason.encode("utf-8", "backslashreplace"))
-        return files.move_aside(place, self._places.snapshots / f"{key}{_DAMAGED}{secrets.token_hex(4)}")
+        try:
+            return files.move_aside(place, self._places.snapshots / f"{key}{_DAMAGED}{secrets.token_hex(4)}")
+        except OSError as error:
+            if not faults.is_lost(error):
+                raise
+            return False
 
     def reason(self, name: str) -> str | None:
         """Why the snapshot that now has this name was set aside; None if it was not."""

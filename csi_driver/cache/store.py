@@ -21,7 +21,7 @@ from csi_driver.cache.quarantine import Quarantine
 from csi_driver.cache.room import Room
 from csi_driver.cache.snapshots import Snapshot, Snapshots, SnapshotSpec
 from csi_driver.cache.space import Need, Space
-from csi_driver.cache.trash import Trash, failures_told
+from csi_driver.cache.trash import Trash
 from csi_driver.errors import DriverError
 from csi_driver.host import faults, files
 from csi_driver.host.ext4 import spread
@@ -107,11 +107,20 @@ class Cache:
     def commit(self, layer: LayerId, *, mode: int | None = None, mtime_ns: int | None = None) -> Path:
         """Give what was received and verified its final name; see `Layers.commit`.
 
-        What has that name, and yet is not here as the disk does not give it back, makes room for it.
+        What has that name, and yet is not here as the disk does not give it back, makes room for it; raises
+        `DriverError` where the disk does not let go of it.
         """
-        if self._layers.get(layer) is None:
-            self._trash.take([self.places.layer(layer)])
-        return self._layers.commit(layer, mode=mode, mtime_ns=mtime_ns)
+        try:
+            if self._layers.get(layer) is None:
+                self._trash.take([self.places.layer(layer)])
+            return self._layers.commit(layer, mode=mode, mtime_ns=mtime_ns)
+        except OSError as error:
+            if error.errno not in faults.DISK_FAULTS:
+                raise
+            raise DriverError(
+                f"layer {layer.digest} cannot be kept on this node, as its disk is damaged ({error.strerror}): "
+                f"repair the filesystem of {self.places.root}"
+            ) from error
 
     def discard(self, layer: LayerId) -> None:
         """Nothing of an unfinished layer is left."""
@@ -243,9 +252,7 @@ class Cache:
         Unfinished layers with a journal stay, to be gone on with. For the start, before anything else uses the cache.
         """
         staged = self.places.ingests.glob(f"{STAGED}*")
-        for path in (*staged, *self._layers.hopeless(), *self._layers.superseded(self.is_served)):
-            with failures_told():  # one that the disk does not let go of keeps no driver from serving
-                self._trash.take([path])
+        self._trash.take((*staged, *self._layers.hopeless(), *self._layers.superseded(self.is_served)))
         for directory in self.places.written_into:
             files.remove_temporaries(directory)
         self.quarantine.give_up_incomplete()

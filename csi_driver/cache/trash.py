@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from csi_driver import log
-from csi_driver.host import files
+from csi_driver.host import faults, files
 from csi_driver.host.priority import run_in_background
 from csi_driver.inflight import Condition, Lock, Stop
 
@@ -37,11 +37,19 @@ class Trash:
         self._removing = Lock()
 
     def take(self, paths: Iterable[Path]) -> int:
-        """Rename what is given up into the trash; how many of the paths were there."""
+        """Rename what is given up into the trash; how many of the paths were there.
+
+        What a failing disk does not let go of stays where it is.
+        """
         moved = 0
         try:
             for path in paths:
-                moved += files.move_aside(path, self._directory / secrets.token_hex(16))
+                try:
+                    moved += files.move_aside(path, self._directory / secrets.token_hex(16))
+                except OSError as error:
+                    if not faults.is_lost(error):
+                        raise
+                    _tell(error)
         finally:  # where one cannot be renamed, those before it have been
             if moved:
                 with self._changed:
@@ -54,7 +62,7 @@ class Trash:
         self._hurry(1)
         try:
             for path in sorted(self._directory.iterdir()):
-                with self._removing, failures_told():
+                with self._removing, _failures_told():
                     files.remove_tree(path)
             with self._removing:
                 pass  # a name goes before its blocks do: what the sweeper was at when the names were read is gone, too
@@ -69,7 +77,7 @@ class Trash:
         with stop.calling(self._wake):
             while self._waits_for_more(stop):
                 for path in sorted(self._directory.iterdir()):
-                    with failures_told():
+                    with _failures_told():
                         self._remove_slowly(path, stop)
 
     def _remove_slowly(self, path: Path, stop: Stop) -> None:
@@ -112,9 +120,13 @@ class Trash:
 
 
 @contextmanager
-def failures_told() -> Iterator[None]:
+def _failures_told() -> Iterator[None]:
     """What cannot be removed stays, and keeps nothing else from being removed."""
     try:
         yield
     except OSError as error:
-        log.warning("what was given up cannot be removed; the next start tries again", error=error)
+        _tell(error)
+
+
+def _tell(error: OSError) -> None:
+    log.warning("what was given up cannot be removed; the next start tries again", error=error)

@@ -12,6 +12,7 @@ import pytest
 from csi_driver.cache.layers import Layers
 from csi_driver.cache.layout import LayerId
 from csi_driver.cache.store import Cache
+from csi_driver.errors import DriverError
 from csi_driver.oci.digest import Digest
 from tests.cache.shelf import (
     Link,
@@ -217,8 +218,14 @@ def test_a_layer_whose_inode_is_damaged_is_missing_and_nothing_else_is(
     for layer in (damaged, whole):
         assemble(cache, layer.path or "", layer)
     assemble(cache, "description", whole)
+    assemble(cache, "directory", whole)
     places = cache.places
-    damage(monkeypatch, places.layer(LayerId.of(damaged)), places.snapshot("description") / "snapshot.json")
+    damage(
+        monkeypatch,
+        places.layer(LayerId.of(damaged)),
+        places.snapshot("description") / "snapshot.json",
+        places.snapshot("directory"),
+    )
     for _ in range(2):  # what was set aside at the first look is there at the second
         inventory = cache.inventory()
         assert list(inventory.layers) == [LayerId.of(whole)]
@@ -272,6 +279,17 @@ def test_a_tree_whose_content_is_damaged_comes_anew(cache: Cache, monkeypatch: p
     assert cache.layer(layer) is None
     assert LayerId.of(bring_tree(cache, files)) == layer
     assert cache.layer(layer)
+
+
+def test_a_layer_that_the_disk_does_not_let_go_of_is_said_to_need_a_repair(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = bring_raw(cache, "weights", b"weights")
+    damage(monkeypatch, cache.places.layer(LayerId.of(layer)))
+    receive_raw(cache, layer, b"weights")
+    with pytest.raises(DriverError, match="repair the filesystem"):
+        cache.commit(LayerId.of(layer))
+    assert bring_raw(cache, "other", b"other")
 
 
 def test_a_layout_number_that_cannot_be_read_is_written_anew(cache: Cache) -> None:

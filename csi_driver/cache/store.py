@@ -12,11 +12,12 @@ from csi_driver.cache.assembler import STAGED, Assembler
 from csi_driver.cache.assembly import Grant
 from csi_driver.cache.gc import Inventory, Plan
 from csi_driver.cache.layers import Held, Layers
-from csi_driver.cache.layout import VERSION, LayerId, Places
+from csi_driver.cache.layout import LayerId, Places
 from csi_driver.cache.leases import Leased, Leases
 from csi_driver.cache.limits import Limits
 from csi_driver.cache.manifests import Manifests
 from csi_driver.cache.origins import Origins
+from csi_driver.cache.preparing import prepare
 from csi_driver.cache.quarantine import Quarantine
 from csi_driver.cache.room import Room
 from csi_driver.cache.snapshots import Snapshot, Snapshots, SnapshotSpec
@@ -24,7 +25,6 @@ from csi_driver.cache.space import Need, Space
 from csi_driver.cache.trash import Trash
 from csi_driver.errors import DriverError
 from csi_driver.host import faults, files
-from csi_driver.host.ext4 import spread
 from csi_driver.inflight import Stop
 from csi_driver.oci.digest import Digest
 
@@ -48,7 +48,7 @@ class Cache:
         evicted: Callable[[Plan], None] = lambda _: None,
     ) -> None:
         self.places = Places(root)
-        _prepare(self.places)
+        prepare(self.places)
         self._in_use = in_use
         self._pinned = pinned
         self._limits = limits
@@ -323,20 +323,3 @@ class Cache:
         yield from (self.places.snapshot(name) for name in (*plan.snapshots, *damaged))
         yield from (self.places.layer(layer) for layer in plan.layers)
         yield from (self.places.ingest(layer) for layer in plan.ingests)
-
-
-def _prepare(places: Places) -> None:
-    places.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        found = faults.read(places.version).decode("ascii", errors="replace").strip()
-    except (FileNotFoundError, faults.Unreadable):
-        files.write_atomically(places.version, f"{VERSION}\n".encode())
-    else:
-        if found != str(VERSION):
-            raise DriverError(
-                f"{places.root} has layout {found[:20]!r}, and this driver knows layout {VERSION}: "
-                "use the driver that wrote it, or another data root"
-            )
-    for directory in places.directories:
-        files.make_directory(directory, 0o700)
-    spread(places.ingests)  # best effort
